@@ -1,0 +1,1 @@
+"""A project as it is written down: ``containerpkg.yaml``, ``images/`` and their Dockerfiles."""

@@ -1,0 +1,1 @@
+"""Container engines: from a build context to an image."""

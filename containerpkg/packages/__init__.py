@@ -1,0 +1,1 @@
+"""From a stored image to RPM packages."""

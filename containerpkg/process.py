@@ -1,0 +1,247 @@
+"""The one door through which containerpkg starts other programs.
+
+Quiet on success; on failure the error carries the program's last lines. Programs get an argv
+list, never a shell string, and a copy of the environment with ``env`` laid over it.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import subprocess
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Protocol
+
+from containerpkg.errors import ContainerpkgError, ToolError
+
+TAIL_LINES = 25
+
+# What to install when a program is missing: (Debian family, Fedora family).
+_PACKAGES: Mapping[str, tuple[str, str]] = {
+    "createrepo_c": ("createrepo-c", "createrepo_c"),
+    "debootstrap": ("debootstrap", "debootstrap"),
+    "docker": ("docker.io", "docker-ce"),
+    "git": ("git", "git-core"),
+    "podman": ("podman", "podman"),
+    "rpmbuild": ("rpm", "rpm-build"),
+    "systemd-analyze": ("systemd", "systemd"),
+}
+
+
+class CommandFailed(ContainerpkgError):
+    """A program ended with a non-zero status; ``tail`` is the end of what it printed."""
+
+    def __init__(self, argv: Sequence[str], status: int, tail: str) -> None:
+        self.argv = tuple(argv)
+        self.status = status
+        self.tail = tail
+        if status < 0:
+            how = f"was ended by {signal.Signals(-status).name}"
+        else:
+            how = f"failed with status {status}"
+        super().__init__(f"{Path(argv[0]).name} {how}" + (f":\n{tail}" if tail else ""))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """What a successful program left: its standard output as text."""
+
+    stdout: str
+
+
+class Run(Protocol):
+    """The signature of :func:`run`, so that a test can stand at the door instead."""
+
+    def __call__(
+        self,
+        argv: Sequence[str],
+        *,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+        stdin: Callable[[IO[bytes]], None] | None = None,
+        on_line: Callable[[str], None] | None = None,
+    ) -> Result:
+        """Run ``argv``; see :func:`run`."""
+
+
+def missing_tool(name: str) -> ToolError:
+    """The error for a program that is not on this machine, with what to install."""
+    debian, fedora = _PACKAGES.get(name, (name, name))
+    return ToolError(
+        f"the program '{name}' is not installed or not in PATH",
+        hint=f"install it: 'apt-get install {debian}' or 'dnf install {fedora}'",
+    )
+
+
+def run(
+    argv: Sequence[str],
+    *,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    stdin: Callable[[IO[bytes]], None] | None = None,
+    on_line: Callable[[str], None] | None = None,
+) -> Result:
+    """Run a program to its end.
+
+    ``env`` is laid over a copy of this process's environment. ``stdin``, if given, writes the
+    program's standard input from a thread of its own. With ``on_line`` each line that the program
+    prints on either stream is handed over as it comes and ``Result.stdout`` is empty.
+
+    Raises :class:`ToolError` if the program is missing and :class:`CommandFailed` if its status
+    is not 0. A program still running when an exception passes (Ctrl-C) is ended with its group.
+    """
+    with _started(argv, env=env, cwd=cwd, merge=on_line is not None, stdin=stdin) as child:
+        feeder = _Feeder(child, stdin) if stdin else None
+        if on_line is None:
+            captured: list[bytes] = []
+            reader = threading.Thread(
+                target=lambda: captured.append(_read_all(child.stderr)), daemon=True
+            )
+            reader.start()
+            out = _read_all(child.stdout).decode(errors="replace")
+            reader.join()
+            tail = _tail((captured[0] if captured else b"").decode(errors="replace") or out)
+        else:
+            out, tail = "", _hand_over(child.stdout, on_line)
+        status = child.wait()
+    if status:
+        raise CommandFailed(argv, status, tail)
+    if feeder:
+        feeder.result()
+    return Result(stdout=out)
+
+
+@contextmanager
+def stream(argv: Sequence[str], *, env: Mapping[str, str] | None = None) -> Iterator[IO[bytes]]:
+    """Run a program and give its standard output as a binary stream.
+
+    Raises :class:`CommandFailed` at the end of the block if its status is not 0.
+    """
+    with _started(argv, env=env) as child:
+        captured: list[bytes] = []
+        reader = threading.Thread(
+            target=lambda: captured.append(_read_all(child.stderr)), daemon=True
+        )
+        reader.start()
+        assert child.stdout
+        try:
+            yield child.stdout
+        except Exception as error:
+            # The reader's complaint is often only the echo of the program's own failure.
+            status = child.poll()
+            if status:
+                reader.join()
+                raise CommandFailed(argv, status, _tail(captured[0].decode())) from error
+            raise
+        child.stdout.close()
+        status = child.wait()
+        reader.join()
+    if status:
+        raise CommandFailed(argv, status, _tail(captured[0].decode(errors="replace")))
+
+
+def quoted(argv: Sequence[str]) -> str:
+    """``argv`` as one would type it in a shell, for logs."""
+    return shlex.join(argv)
+
+
+@contextmanager
+def _started(
+    argv: Sequence[str],
+    *,
+    env: Mapping[str, str] | None,
+    cwd: Path | None = None,
+    merge: bool = False,
+    stdin: object = None,
+) -> Iterator[subprocess.Popen[bytes]]:
+    try:
+        child = subprocess.Popen(
+            argv,
+            stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT if merge else subprocess.PIPE,
+            env={**os.environ, **(env or {})},
+            cwd=cwd,
+            start_new_session=True,
+        )
+    except FileNotFoundError as error:
+        if cwd is not None and not cwd.is_dir():
+            raise
+        raise missing_tool(argv[0]) from error
+    except PermissionError as error:
+        raise ToolError(
+            f"the program '{argv[0]}' may not be executed", hint=f"chmod +x {argv[0]}"
+        ) from error
+    except OSError as error:
+        raise ToolError(f"the program '{argv[0]}' cannot be started: {error.strerror}") from error
+    with child:
+        try:
+            yield child
+        except BaseException:
+            _end(child)
+            raise
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    for number, patience in ((signal.SIGTERM, 5.0), (signal.SIGKILL, None)):
+        if child.poll() is not None:
+            return
+        try:
+            os.killpg(child.pid, number)
+        except ProcessLookupError:
+            return
+        try:
+            child.wait(patience)
+        except subprocess.TimeoutExpired:
+            continue
+
+
+class _Feeder:
+    """Writes a program's standard input from a thread, keeping what went wrong."""
+
+    def __init__(
+        self, child: subprocess.Popen[bytes], write: Callable[[IO[bytes]], None]
+    ) -> None:
+        self._child, self._write = child, write
+        self._error: Exception | None = None
+        self._thread = threading.Thread(target=self._feed, daemon=True)
+        self._thread.start()
+
+    def _feed(self) -> None:
+        assert self._child.stdin
+        try:
+            with self._child.stdin as pipe:
+                self._write(pipe)
+        except BrokenPipeError:
+            pass  # the program left early; its status says why
+        except Exception as error:  # noqa: BLE001 - kept for the thread that waits
+            self._error = error
+            self._child.terminate()
+
+    def result(self) -> None:
+        self._thread.join()
+        if self._error:
+            raise self._error
+
+
+def _read_all(pipe: IO[bytes] | None) -> bytes:
+    return pipe.read() if pipe else b""
+
+
+def _hand_over(pipe: IO[bytes] | None, on_line: Callable[[str], None]) -> str:
+    last: deque[str] = deque(maxlen=TAIL_LINES)
+    for raw in pipe or ():
+        line = raw.decode(errors="replace").rstrip("\r\n")
+        last.append(line)
+        on_line(line)
+    return "\n".join(last)
+
+
+def _tail(text: str) -> str:
+    return "\n".join(text.rstrip().splitlines()[-TAIL_LINES:])

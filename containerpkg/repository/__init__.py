@@ -1,0 +1,1 @@
+"""From packages to a yum repository."""

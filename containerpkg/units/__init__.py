@@ -1,0 +1,1 @@
+"""From a service to the files that make systemd run it."""

@@ -8,7 +8,8 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -22,6 +23,11 @@ def sha256_file(path: Path) -> str:
     """The SHA-256 of a file's bytes as 64 lower-case hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sha256_bytes(content: bytes) -> str:
+    """The SHA-256 of ``content`` as 64 lower-case hexadecimal digits."""
+    return hashlib.sha256(content).hexdigest()
 
 
 def sha256_text(text: str) -> str:
@@ -88,3 +94,33 @@ def link_or_copy(source: Path, target: Path) -> None:
         if error.errno not in {errno.EXDEV, errno.EPERM, errno.EMLINK}:
             raise
         shutil.copyfile(source, target)
+
+
+@contextmanager
+def piped(write: Callable[[IO[bytes]], None]) -> Iterator[IO[bytes]]:
+    """A stream of what ``write`` writes from a thread of its own.
+
+    An exception in ``write`` comes out at the end of the block. A reader that stops early ends
+    the writer.
+    """
+    reading, writing = os.pipe()
+    failure: list[BaseException] = []
+
+    def feed() -> None:
+        try:
+            with os.fdopen(writing, "wb", buffering=CHUNK) as pipe:
+                write(pipe)
+        except BrokenPipeError:
+            pass
+        except BaseException as error:  # noqa: BLE001 - raised again by the reader's thread
+            failure.append(error)
+
+    thread = threading.Thread(target=feed, daemon=True)
+    thread.start()
+    try:
+        with os.fdopen(reading, "rb", buffering=0) as pipe:
+            yield pipe
+    finally:
+        thread.join()
+        if failure:
+            raise failure[0]

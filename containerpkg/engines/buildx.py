@@ -1,0 +1,86 @@
+"""``docker buildx``: BuildKit builds, with the context on standard input.
+
+https://docs.docker.com/reference/cli/docker/buildx/build/
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from containerpkg import process
+from containerpkg.definitions.project import Secret
+from containerpkg.engines.protocol import BuildRequest
+from containerpkg.errors import BuildError, ToolError
+
+
+def available(*, run: process.Run = process.run) -> bool:
+    """Whether the docker client has the buildx plugin."""
+    try:
+        run(["docker", "buildx", "version"])
+    except (process.CommandFailed, ToolError):
+        return False
+    return True
+
+
+def build(
+    request: BuildRequest, on_line: Callable[[str], None], *, run: process.Run = process.run
+) -> str:
+    """Build ``request`` and give the image's ID; raises BuildError."""
+    with tempfile.TemporaryDirectory(prefix="containerpkg-") as folder:
+        id_file = Path(folder) / "image-id"
+        try:
+            run(
+                build_argv(request, id_file),
+                env=build_environment(request),
+                stdin=lambda pipe: request.context.write_tar(pipe, generated=request.generated),
+                on_line=on_line,
+            )
+            return id_file.read_text().strip()
+        except process.CommandFailed as error:
+            raise BuildError(f"image '{request.image}' did not build: {_cause(error)}") from error
+
+
+def build_argv(request: BuildRequest, id_file: Path) -> list[str]:
+    """The command line; values of arguments and secrets stay out of it."""
+    argv = [
+        "docker",
+        "buildx",
+        "build",
+        "--builder=default",
+        "--load",
+        "--progress=plain",
+        f"--file={request.context.dockerfile}",
+        f"--iidfile={id_file}",
+        f"--network={request.network}",
+        "--provenance=false",
+    ]
+    argv += [f"--tag={tag}" for tag in request.tags]
+    argv += [f"--build-arg={name}" for name in sorted(request.args)]
+    argv += [
+        f"--secret={_fields(name, secret)}" for name, secret in sorted(request.secrets.items())
+    ]
+    if request.no_cache:
+        argv.append("--no-cache")
+    return [*argv, "-"]
+
+
+def build_environment(request: BuildRequest) -> dict[str, str]:
+    """``--build-arg NAME`` without a value takes it from here, out of sight of ``ps``."""
+    return {**request.args, "BUILDX_NO_DEFAULT_ATTESTATIONS": "1"}
+
+
+def _fields(name: str, secret: Secret) -> str:
+    """A secret's place as the comma-separated fields that buildx reads."""
+    origin = f"src={secret.file}" if secret.file else f"env={secret.env}"
+    row = io.StringIO()
+    csv.writer(row, lineterminator="").writerow([f"id={name}", origin])
+    return row.getvalue()
+
+
+def _cause(error: process.CommandFailed) -> str:
+    lines = [line for line in error.tail.splitlines() if line.startswith(("ERROR:", "error:"))]
+    return lines[-1].partition(":")[2].strip() if lines else error.message

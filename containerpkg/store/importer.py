@@ -1,0 +1,262 @@
+"""From an engine's saved images to blobs, in one pass over the stream.
+
+Two layouts are read: docker-archive (Docker up to 24: ``ID/layer.tar``, manifest.json last) and an
+OCI layout with manifest.json (Docker 25 and newer: ``blobs/sha256/HEX``).
+https://github.com/moby/docker-image-spec and
+https://github.com/opencontainers/image-spec/blob/main/image-layout.md
+
+The reader hands a layer's bytes to a job that hashes, compresses and hashes again, and goes on to
+the next layer meanwhile; how much is under way at once is bounded, whatever the image's size.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import posixpath
+import queue
+import re
+import tarfile
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import IO, Any, cast
+
+from containerpkg.engines.protocol import ByteStream, EngineImage
+from containerpkg.errors import StoreError
+from containerpkg.files import CHUNK
+from containerpkg.progress import Progress
+from containerpkg.store import codec
+from containerpkg.store.content import Blob, ContentStore, Layer, StoredImage
+from containerpkg.store.manifest import render_manifest
+
+_LAYERS_AT_ONCE = 2
+_CHUNKS_WAITING = 8
+_LARGEST_DOCUMENT = 16 << 20
+
+_HEX = re.compile(r"[0-9a-f]{64}")
+_BLOB = re.compile(r"blobs/sha256/([0-9a-f]{64})")
+
+TASK = "import"
+
+
+def import_images(
+    store: ContentStore,
+    stream: ByteStream,
+    images: Sequence[EngineImage],
+    *,
+    progress: Progress,
+    on_layer: Callable[[Layer], None],
+) -> tuple[StoredImage, ...]:
+    """Read one stream that holds ``images`` into the store; give them as stored, in that order.
+
+    ``on_layer`` is called, from another thread, for each layer as soon as its blob is complete.
+    Layers that the store has are read over.
+
+    Raises :class:`StoreError` if the stream is cut, damaged or lacks one of the images; the
+    layers that were complete by then stay.
+    """
+    with store.workspace("import") as folder:
+        reading = _Reading(store, folder, images, progress=progress, on_layer=on_layer)
+        try:
+            with tarfile.open(fileobj=cast("IO[bytes]", stream), mode="r|", bufsize=CHUNK) as tar:
+                for member in tar:
+                    reading.take(tar, member)
+        except (tarfile.TarError, EOFError) as error:
+            raise StoreError(
+                f"the engine's stream of images is cut or damaged: {error}",
+                hint="run the command again: layers that were complete are kept",
+            ) from error
+        finally:
+            reading.close()
+        layers = reading.layers()
+        return tuple(_complete(store, image, reading.documents, layers) for image in images)
+
+
+class _Reading:
+    """The state of one pass over a stream."""
+
+    def __init__(
+        self,
+        store: ContentStore,
+        folder: Path,
+        images: Sequence[EngineImage],
+        *,
+        progress: Progress,
+        on_layer: Callable[[Layer], None],
+    ) -> None:
+        self.documents: dict[str, bytes] = {}
+        self._store, self._folder = store, folder
+        self._wanted = {diff_id for image in images for diff_id in image.diff_ids}
+        self._progress, self._on_layer = progress, on_layer
+        self._pool = ThreadPoolExecutor(_LAYERS_AT_ONCE, thread_name_prefix="layer")
+        self._known: list[Layer] = []
+        self._jobs: list[Future[Layer]] = []
+
+    def take(self, tar: tarfile.TarFile, member: tarfile.TarInfo) -> None:
+        """Read one member of the stream: a layer, a document, or something to pass over."""
+        if not member.isfile():
+            return
+        for job in self._jobs:
+            if job.done():
+                job.result()  # a full disk should end the run now and not a gigabyte later
+        name = posixpath.normpath(member.name)
+        blob = _BLOB.fullmatch(name)
+        if name.endswith(".tar") or (blob and f"sha256:{blob[1]}" in self._wanted):
+            alias = blob[1] if blob else _alias(name)
+            self._take_layer(tar, member, alias, f"sha256:{alias}" if blob else None)
+        elif blob or name.endswith(".json"):
+            content = _content(tar, member)
+            start = content.read(CHUNK)
+            if blob and not start.startswith(b"{"):
+                self._take_layer(tar, member, blob[1], None, start)
+            elif member.size <= _LARGEST_DOCUMENT:
+                self.documents[name] = start + content.read()
+
+    def _take_layer(
+        self,
+        tar: tarfile.TarFile,
+        member: tarfile.TarInfo,
+        alias: str,
+        diff_id: str | None,
+        start: bytes = b"",
+    ) -> None:
+        known = self._store.layer(diff_id or self._store.alias(alias) or "sha256:" + "0" * 64)
+        if known:
+            self._known.append(known)
+            self._on_layer(known)
+            self._progress.advance(TASK, member.size)
+            return
+        job = _LayerJob(
+            self._store, self._folder / f"layer-{len(self._jobs)}", alias, self._on_layer
+        )
+        self._jobs.append(self._pool.submit(job.run))
+        content = _content(tar, member)
+        chunk = start or content.read(CHUNK)
+        while chunk:
+            job.chunks.put(chunk)
+            self._progress.advance(TASK, len(chunk))
+            chunk = content.read(CHUNK)
+        job.chunks.put(None)
+
+    def close(self) -> None:
+        """Wait for what is under way."""
+        self._pool.shutdown(wait=True)
+
+    def layers(self) -> dict[str, Layer]:
+        """Every layer of the stream by its diff ID."""
+        return {layer.diff_id: layer for layer in (*self._known, *(j.result() for j in self._jobs))}
+
+
+class _LayerJob:
+    """Hashes, compresses and hashes one layer while it comes in."""
+
+    def __init__(
+        self, store: ContentStore, path: Path, alias: str, on_layer: Callable[[Layer], None]
+    ) -> None:
+        self.chunks: queue.Queue[bytes | None] = queue.Queue(_CHUNKS_WAITING)
+        self._store, self._path, self._alias = store, path, alias
+        self._on_layer = on_layer
+
+    def run(self) -> Layer:
+        try:
+            return self._run()
+        finally:
+            self._path.unlink(missing_ok=True)
+            # Whatever went wrong here, the reader must not wait for us.
+            self._drain()
+
+    def _run(self) -> Layer:
+        plain, packed = hashlib.sha256(), hashlib.sha256()
+        plain_size = packed_size = 0
+        encoder = codec.encoder(self._store.layers)
+        chunk = self.chunks.get()
+        decoder = codec.decoder(chunk or b"")
+        with self._path.open("wb", buffering=0) as file:
+
+            def write(out: bytes) -> None:
+                nonlocal packed_size
+                if out:
+                    packed.update(out)
+                    packed_size += len(out)
+                    view = memoryview(out)
+                    while view:
+                        view = view[file.write(view) :]
+
+            while chunk:
+                try:
+                    data = decoder.decompress(chunk)
+                except codec.DAMAGED as error:
+                    raise StoreError(f"layer {self._alias} is damaged: {error}") from error
+                plain.update(data)
+                plain_size += len(data)
+                write(encoder.compress(data))
+                chunk = self.chunks.get()
+            self.chunks.put(None)  # for the drain
+            write(encoder.flush())
+        diff_id = f"sha256:{plain.hexdigest()}"
+        layer = self._store.layer(diff_id)
+        if layer is None:
+            blob = Blob(digest=f"sha256:{packed.hexdigest()}", size=packed_size)
+            layer = Layer(blob=blob, diff_id=diff_id, plain_size=plain_size)
+            self._store.adopt(self._path, blob)
+            self._store.add_layer(layer)
+        if diff_id != f"sha256:{self._alias}":
+            self._store.add_alias(self._alias, diff_id)
+        self._on_layer(layer)
+        return layer
+
+    def _drain(self) -> None:
+        while self.chunks.get() is not None:
+            pass
+
+
+def _alias(name: str) -> str:
+    """What the stream calls a layer: the folder of ``ID/layer.tar`` or the stem of ``ID.tar``."""
+    stem = name.removesuffix("/layer.tar").removesuffix(".tar")
+    return stem if _HEX.fullmatch(stem) else hashlib.sha256(name.encode()).hexdigest()
+
+
+def _content(tar: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes]:
+    content = tar.extractfile(member)
+    assert content is not None, "only regular files come here"
+    return content
+
+
+def _complete(
+    store: ContentStore,
+    image: EngineImage,
+    documents: dict[str, bytes],
+    layers: dict[str, Layer],
+) -> StoredImage:
+    """Store the configuration and the manifest of an image whose layers have come in."""
+    config = _config(image, documents)
+    diff_ids = json.loads(config)["rootfs"]["diff_ids"]
+    missing = [diff_id for diff_id in diff_ids if diff_id not in layers]
+    if missing:
+        raise StoreError(
+            f"the engine's stream lacks layer {missing[0]} of image {image.id}",
+            hint="run the command again; if it stays so, build the image anew with --no-cache",
+        )
+    ordered = [layers[diff_id] for diff_id in diff_ids]
+    manifest = store.add(render_manifest(store.add(config), ordered, store.layers))
+    store.add_image(image.id, manifest)
+    stored = store.image(image.id)
+    assert stored is not None, "all its blobs were just written"
+    return stored
+
+
+def _config(image: EngineImage, documents: dict[str, bytes]) -> bytes:
+    """The configuration whose digest is the image's ID."""
+    name = image.id.removeprefix("sha256:")
+    for path in (f"{name}.json", f"blobs/sha256/{name}"):
+        if path in documents:
+            config = documents[path]
+            if hashlib.sha256(config).hexdigest() == name:
+                return config
+            raise StoreError(f"the engine's configuration of image {image.id} is damaged")
+    held = json.loads(documents.get("manifest.json", b"[]"))
+    listed: list[Any] = [entry.get("Config") for entry in held if isinstance(entry, dict)]
+    raise StoreError(
+        f"the engine's stream lacks image {image.id}; it holds {', '.join(map(str, listed)) or 'none'}"
+    )

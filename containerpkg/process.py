@@ -33,6 +33,9 @@ _PACKAGES: Mapping[str, tuple[str, str]] = {
     "systemd-analyze": ("systemd", "systemd"),
 }
 
+_running: set[subprocess.Popen[bytes]] = set()
+_guard = threading.Lock()
+
 
 class CommandFailed(ContainerpkgError):
     """A program ended with a non-zero status; ``tail`` is the end of what it printed."""
@@ -146,6 +149,14 @@ def stream(argv: Sequence[str], *, env: Mapping[str, str] | None = None) -> Iter
         raise CommandFailed(argv, status, _tail(captured[0].decode(errors="replace")))
 
 
+def end_running() -> None:
+    """End every program that :func:`run` and :func:`stream` wait for, in whichever thread."""
+    with _guard:
+        children = tuple(_running)
+    for child in children:
+        _end(child)
+
+
 def quoted(argv: Sequence[str]) -> str:
     """``argv`` as one would type it in a shell, for logs."""
     return shlex.join(argv)
@@ -181,11 +192,16 @@ def _started(
     except OSError as error:
         raise ToolError(f"the program '{argv[0]}' cannot be started: {error.strerror}") from error
     with child:
+        with _guard:
+            _running.add(child)
         try:
             yield child
         except BaseException:
             _end(child)
             raise
+        finally:
+            with _guard:
+                _running.discard(child)
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:

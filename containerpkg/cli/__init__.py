@@ -1,1 +1,76 @@
-"""What a person types."""
+"""What a person types: the only code that prints, or ends the program."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from typing import NoReturn
+
+from containerpkg.errors import ContainerpkgError, HostError, UsageError
+
+
+def main() -> NoReturn:
+    """Run the command line; every error becomes one sentence, a hint and an exit status."""
+    import click
+
+    from containerpkg.cli.root import cli
+
+    debug = "--debug" in sys.argv[1:]
+    try:
+        status = cli.main(prog_name="containerpkg", standalone_mode=False)
+        sys.stdout.flush()
+        sys.exit(status if isinstance(status, int) else 0)
+    except click.exceptions.Exit as request:
+        sys.exit(request.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(UsageError.exit_status)
+    except (KeyboardInterrupt, click.Abort):
+        _interrupted()
+    except BrokenPipeError:
+        # The reader of our output (a pager, head) has seen enough.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
+    except ContainerpkgError as error:
+        if debug:
+            raise
+        _fail(error)
+    except OSError as error:
+        if debug:
+            raise
+        _fail(_host_error(error))
+
+
+def _fail(error: ContainerpkgError) -> NoReturn:
+    sys.stdout.flush()
+    print(f"containerpkg: error: {error.message}", file=sys.stderr)
+    if error.hint:
+        print(f"hint: {error.hint}", file=sys.stderr)
+    sys.exit(error.exit_status)
+
+
+def _host_error(error: OSError) -> HostError:
+    where = f" ({error.filename})" if error.filename else ""
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return HostError(
+            f"no space left on the disk{where}",
+            hint="free some space ('df -h' tells where) and run the command again: "
+            "it goes on where it stopped",
+        )
+    if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
+        return HostError(
+            f"no permission{where}: {error.strerror}",
+            hint=f"check owner and permissions: ls -ld {error.filename or '.'}",
+        )
+    return HostError(f"{error.strerror or error}{where}", hint="run again with --debug for details")
+
+
+def _interrupted() -> NoReturn:
+    from containerpkg import process
+
+    process.end_running()
+    print("containerpkg: interrupted; run the command again to go on", file=sys.stderr)
+    sys.stderr.flush()
+    # Threads may still wait for an engine; what they had open is swept by the next run.
+    os._exit(130)

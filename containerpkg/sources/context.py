@@ -65,9 +65,7 @@ class Context:
         entries = self.entries
         if generated is not None:
             entries += tuple(_entries(generated, _walk(generated), hashed=False))
-        with tarfile.open(
-            fileobj=file, mode="w|", format=tarfile.PAX_FORMAT, bufsize=1 << 18
-        ) as tar:
+        with tarfile.open(fileobj=file, mode="w|", bufsize=1 << 18) as tar:
             for entry in entries:
                 _add(tar, entry)
 

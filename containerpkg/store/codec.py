@@ -1,4 +1,4 @@
-"""Compression of layers: one way in per algorithm, and the way out of whatever an engine hands over."""
+"""Compression of layers, and the way back from whatever an engine hands over."""
 
 from __future__ import annotations
 

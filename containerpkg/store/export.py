@@ -106,7 +106,7 @@ class _Plain(io.RawIOBase):
     def _damaged(self, how: str) -> StoreError:
         return StoreError(
             f"blob {self._layer.blob.digest} in the store is damaged: {how}",
-            hint=f"rm {self._path}, then 'containerpkg make': it takes the layer from the engine again",
+            hint=f"rm {self._path}, then 'containerpkg make' takes it from the engine again",
         )
 
 

@@ -257,6 +257,5 @@ def _config(image: EngineImage, documents: dict[str, bytes]) -> bytes:
             raise StoreError(f"the engine's configuration of image {image.id} is damaged")
     held = json.loads(documents.get("manifest.json", b"[]"))
     listed: list[Any] = [entry.get("Config") for entry in held if isinstance(entry, dict)]
-    raise StoreError(
-        f"the engine's stream lacks image {image.id}; it holds {', '.join(map(str, listed)) or 'none'}"
-    )
+    holds = ", ".join(map(str, listed)) or "none"
+    raise StoreError(f"the engine's stream lacks image {image.id}; it holds {holds}")

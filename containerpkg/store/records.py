@@ -109,11 +109,6 @@ class Records:
         return stamp
 
 
-def stamp_epoch(stamp: str) -> int:
-    """Seconds since 1970 of a stamp such as 20261124071502."""
-    return int(datetime.strptime(stamp, _STAMP).replace(tzinfo=UTC).timestamp())
-
-
 def _load(path: Path, kind: type[_Kind]) -> _Kind | None:
     try:
         return kind.model_validate_json(path.read_bytes())

@@ -1,0 +1,66 @@
+"""``containerpkg build``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from containerpkg.cli import options
+from containerpkg.cli.plans import plan_data, print_plan
+from containerpkg.cli.progress import shown
+from containerpkg.cli.reports import print_report, report_data
+
+
+@click.command("build")
+@options.selection
+@options.building
+@click.option("--force", is_flag=True, help="Build even what has not changed.")
+@click.option("--store", type=click.Path(file_okay=False, path_type=Path), help="Content store.")
+@options.dry_run
+@options.as_json
+@click.pass_context
+def build_command(
+    context: click.Context,
+    names: tuple[str, ...],
+    with_parents: bool,
+    with_children: bool,
+    jobs: int,
+    no_cache: bool,
+    force: bool,
+    store: Path | None,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Build IMAGEs, or all of them, parents before children, and put them into the store.
+
+    An image is built when anything that goes into it has changed since it was built last: a file
+    of its context, an argument, an image it is built from.
+
+    \b
+    Examples:
+      containerpkg build
+      containerpkg build foreman --with-parents --jobs 4
+    """
+    from containerpkg.engines.docker import DockerEngine
+    from containerpkg.release.make import Options, Workshop
+
+    project = options.load(context, store=store)
+    images = options.select_images(
+        project, names, with_parents=with_parents, with_children=with_children
+    )
+    with shown(quiet=context.obj.quiet) as progress:
+        workshop = Workshop(project, progress=progress)
+        if dry_run:
+            steps = workshop.plan(images, force=force or no_cache)
+        else:
+            engine = DockerEngine(builder=project.file.build.builder)
+            report = workshop.build(
+                images, engine, Options(jobs=jobs, no_cache=no_cache, force=force)
+            )
+    if dry_run:
+        options.print_json(plan_data(steps)) if as_json else print_plan(steps)
+        return
+    options.print_json(report_data(report)) if as_json else print_report(report)
+    if report.failure:
+        raise report.failure

@@ -1,0 +1,109 @@
+"""``containerpkg make`` and ``containerpkg package``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from containerpkg.cli import options
+from containerpkg.cli.plans import plan_data, print_plan
+from containerpkg.cli.progress import shown
+from containerpkg.cli.reports import print_report, report_data
+
+
+@click.command("make")
+@options.selection
+@options.building
+@options.places
+@click.option("--no-build", is_flag=True, help="Take the images from the engine as they are.")
+@options.dry_run
+@options.as_json
+@click.pass_context
+def make_command(
+    context: click.Context,
+    names: tuple[str, ...],
+    with_parents: bool,
+    with_children: bool,
+    jobs: int,
+    no_cache: bool,
+    output: Path | None,
+    store: Path | None,
+    no_build: bool,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Build, package and publish IMAGEs, or all of them.
+
+    What is there already is not done again: a second run does nothing and says so. A run that
+    was broken off, at any moment, is finished by the next.
+
+    \b
+    Examples:
+      containerpkg make
+      containerpkg make redis --with-children --output /srv/yum
+    """
+    from containerpkg.release.make import Options, Workshop
+
+    project = options.load(context, output=output, store=store)
+    images = options.select_images(
+        project, names, with_parents=with_parents, with_children=with_children
+    )
+    with shown(quiet=context.obj.quiet) as progress:
+        workshop = Workshop(project, progress=progress)
+        if dry_run:
+            steps = workshop.plan(images, force=no_cache)
+        else:
+            report = workshop.make(
+                images,
+                _engine(project),
+                Options(jobs=jobs, no_cache=no_cache, no_build=no_build),
+            )
+    if dry_run:
+        options.print_json(plan_data(steps)) if as_json else print_plan(steps)
+        return
+    options.print_json(report_data(report)) if as_json else print_report(report)
+    if report.failure:
+        raise report.failure
+
+
+@click.command("package")
+@options.selection
+@options.places
+@click.option("--rebuild", is_flag=True, help="Make packages again that are there already.")
+@options.as_json
+@click.pass_context
+def package_command(
+    context: click.Context,
+    names: tuple[str, ...],
+    with_parents: bool,
+    with_children: bool,
+    output: Path | None,
+    store: Path | None,
+    rebuild: bool,
+    as_json: bool,
+) -> None:
+    """Package IMAGEs, or all of them, from the store; no engine is needed.
+
+    \b
+    Example:
+      containerpkg package --output /srv/yum
+    """
+    from containerpkg.release.make import Options, Workshop
+
+    project = options.load(context, output=output, store=store)
+    images = options.select_images(
+        project, names, with_parents=with_parents, with_children=with_children
+    )
+    with shown(quiet=context.obj.quiet) as progress:
+        report = Workshop(project, progress=progress).package(
+            images, Options(jobs=1, rebuild_packages=rebuild)
+        )
+    options.print_json(report_data(report)) if as_json else print_report(report)
+
+
+def _engine(project: Any) -> Any:
+    from containerpkg.engines.docker import DockerEngine
+
+    return DockerEngine(builder=project.file.build.builder)

@@ -1,0 +1,127 @@
+"""Options and helpers that several commands share."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+from click.shell_completion import CompletionItem
+
+if TYPE_CHECKING:
+    from containerpkg.definitions.project import Image, Project
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def complete_images(
+    context: click.Context, parameter: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Names of image folders; reads no file, since completion must be quick."""
+    start = Path((context.parent and context.parent.params.get("directory")) or ".").absolute()
+    for folder in (start, *start.parents):
+        if (folder / "containerpkg.yaml").is_file():
+            names = sorted(path.name for path in (folder / "images").glob("*") if path.is_dir())
+            return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+    return []
+
+
+def selection(command: Command) -> Command:
+    """``[IMAGE]...``, ``--with-parents`` and ``--with-children``."""
+    for decorate in (
+        click.option("--with-children", is_flag=True, help="And every image built from them."),
+        click.option("--with-parents", is_flag=True, help="And every image they are built from."),
+        click.argument("names", nargs=-1, metavar="[IMAGE]...", shell_complete=complete_images),
+    ):
+        command = decorate(command)
+    return command
+
+
+def places(command: Command) -> Command:
+    """``--output`` and ``--store``."""
+    folder = click.Path(file_okay=False, path_type=Path)
+    for decorate in (
+        click.option("--store", type=folder, help="Folder of the content store."),
+        click.option("-o", "--output", type=folder, help="Folder for what is published."),
+    ):
+        command = decorate(command)
+    return command
+
+
+def building(command: Command) -> Command:
+    """How images are built."""
+    for decorate in (
+        click.option("--no-cache", is_flag=True, help="Build anew without the builder's cache."),
+        click.option(
+            "-j",
+            "--jobs",
+            type=click.IntRange(1, 64),
+            default=min(4, os.cpu_count() or 1),
+            show_default=True,
+            help="Images built side by side.",
+        ),
+    ):
+        command = decorate(command)
+    return command
+
+
+dry_run = click.option("--dry-run", is_flag=True, help="Show the plan and its reasons, do nothing.")
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON on standard output.")
+
+
+def load(context: click.Context, *, output: Path | None = None, store: Path | None = None) -> Project:
+    """The project of this command line, with the folders that it names."""
+    from containerpkg.definitions.load import load_project
+
+    project = load_project(context.obj.folder)
+    changes = {
+        key: str(path.absolute()) for key, path in (("output", output), ("store", store)) if path
+    }
+    if not changes:
+        return project
+    from dataclasses import replace
+
+    return replace(project, file=project.file.model_copy(update=changes))
+
+
+def select_images(
+    project: Project, names: Sequence[str], *, with_parents: bool, with_children: bool
+) -> tuple[Image, ...]:
+    """The images that a command is about; all of them if none is named."""
+    from containerpkg.definitions.selection import select
+
+    return select(project, names, with_parents=with_parents, with_children=with_children)
+
+
+def print_json(data: object) -> None:
+    """The one form of every ``--json`` output."""
+    json.dump(data, sys.stdout, indent=2, ensure_ascii=False)
+    sys.stdout.write("\n")
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Columns with a headline; wider than a terminal it is cut there, elsewhere never."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(width=None if sys.stdout.isatty() else 240, highlight=False)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column, no_wrap=True, overflow="ellipsis")
+    for row in rows:
+        table.add_row(*(cell.replace("[", r"\[") for cell in row))
+    console.print(table)
+
+
+def size(amount: int) -> str:
+    """Bytes for people, in powers of a thousand, as dnf shows them."""
+    value = float(amount)
+    for unit in ("B", "kB", "MB", "GB"):
+        if value < 1000 or unit == "GB":
+            return f"{amount} B" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1000
+    raise AssertionError("the last unit takes everything")

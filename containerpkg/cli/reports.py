@@ -1,0 +1,67 @@
+"""How the end of a run is shown."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from containerpkg.cli.options import print_table, size
+
+if TYPE_CHECKING:
+    from containerpkg.release.make import Report
+
+
+def report_data(report: Report) -> object:
+    """The report for machines."""
+    return {
+        "images": [
+            {
+                "image": outcome.image.name,
+                "reference": outcome.image.reference,
+                "status": outcome.status,
+                "id": outcome.image_id or None,
+                "seconds": round(outcome.seconds, 1),
+                "error": str(outcome.error) if outcome.error else None,
+            }
+            for outcome in report.outcomes
+        ],
+        "packages": [
+            {
+                "image": packaged.image.name,
+                "digest": packaged.stored.manifest.digest,
+                "package": packaged.nevra,
+                "new": list(packaged.fresh),
+                "reused": list(packaged.reused),
+                "install_bytes": packaged.total_bytes,
+                "update_bytes": packaged.update_bytes,
+            }
+            for packaged in report.packaged
+        ],
+        "repository": str(report.repository) if report.repository else None,
+    }
+
+
+def print_report(report: Report) -> None:
+    """A short table, and what was published where."""
+    packages = {packaged.image.name: packaged for packaged in report.packaged}
+    rows = []
+    for outcome in report.outcomes:
+        row = [outcome.image.name, outcome.status]
+        if packaged := packages.get(outcome.image.name):
+            row += [
+                packaged.stored.manifest.digest[:19],
+                packaged.nevra,
+                f"{len(packaged.fresh)} new, {len(packaged.reused)} reused",
+                size(packaged.update_bytes),
+            ]
+        elif report.packaged:
+            row += ["", "", "", ""]
+        rows.append(row)
+    columns = ["IMAGE", "STATUS"]
+    if report.packaged:
+        columns += ["DIGEST", "PACKAGE", "PACKAGES", "UPDATE"]
+    print_table(columns, rows)
+    fresh = {name for packaged in report.packaged for name in packaged.fresh}
+    built = [outcome for outcome in report.outcomes if outcome.status == "built"]
+    if report.repository:
+        done = f"{len(built)} built, {len(fresh)} packages new" if built or fresh else "nothing to do"
+        print(f"\n{report.repository}: {done}")

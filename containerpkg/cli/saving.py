@@ -1,0 +1,56 @@
+"""``containerpkg save``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from containerpkg.cli import options
+from containerpkg.cli.progress import shown
+
+
+@click.command("save")
+@click.argument(
+    "names", nargs=-1, required=True, metavar="IMAGE...", shell_complete=options.complete_images
+)
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The file to write.",
+)
+@click.option("--store", type=click.Path(file_okay=False, path_type=Path), help="Content store.")
+@click.pass_context
+def save_command(
+    context: click.Context, names: tuple[str, ...], output: Path, store: Path | None
+) -> None:
+    """Write IMAGEs from the store as one docker-archive, each layer once.
+
+    'docker load' and 'podman load' of any age read it. The same images give the same bytes.
+
+    \b
+    Example:
+      containerpkg save redis postgresql -o services.tar
+    """
+    from containerpkg.files import atomic
+    from containerpkg.release.make import Workshop
+    from containerpkg.store.export import write_archive
+
+    project = options.load(context, store=store)
+    images = options.select_images(project, names, with_parents=False, with_children=False)
+    with shown(quiet=context.obj.quiet) as progress:
+        workshop = Workshop(project, progress=progress)
+        stored = workshop.stored(images)
+        layers = {layer.diff_id: layer for image in stored.values() for layer in image.layers}
+        task = f"save {output}"
+        progress.start(task, "", total=sum(layer.plain_size for layer in layers.values()))
+        with workshop.store.locked(), atomic(output) as file:
+            write_archive(
+                workshop.store,
+                {image.reference: held for image, held in stored.items()},
+                file,
+                advance=lambda amount: progress.advance(task, amount),
+            )
+        progress.finish(task, "done", options.size(output.stat().st_size))

@@ -1,0 +1,291 @@
+"""Runs build steps: parents before children, independent images side by side, all the way through.
+
+An image that fails takes its children with it and nobody else.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Literal
+
+from containerpkg import process
+from containerpkg.definitions.project import Image, Project
+from containerpkg.engines.protocol import BuildRequest, Engine
+from containerpkg.errors import BuildError, ContainerpkgError, StoreError
+from containerpkg.files import piped
+from containerpkg.process import TAIL_LINES
+from containerpkg.progress import Progress
+from containerpkg.release.builds import (
+    BuildStep,
+    build_arguments,
+    build_secrets,
+    plan_image,
+)
+from containerpkg.sources.prepare import prepare
+from containerpkg.store.content import ContentStore, StoredImage
+from containerpkg.store.export import write_archive
+from containerpkg.store.records import BuildRecord, Records
+
+_PROXIES = ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy")
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildOutcome:
+    """How one step ended."""
+
+    image: Image
+    status: Literal["built", "taken", "kept", "failed", "skipped"]
+    """``taken``: the engine still had what these inputs gave; ``skipped``: a parent failed."""
+
+    image_id: str = ""
+    error: ContainerpkgError | None = None
+    seconds: float = 0.0
+
+
+class Builder:
+    """Runs steps of one project on one engine."""
+
+    def __init__(
+        self,
+        project: Project,
+        engine: Engine,
+        store: ContentStore,
+        records: Records,
+        *,
+        progress: Progress,
+        jobs: int,
+        no_cache: bool = False,
+    ) -> None:
+        self._project, self._engine, self._store = project, engine, store
+        self._records, self._progress, self._jobs = records, progress, jobs
+        self._no_cache = no_cache
+        self._loading = threading.Lock()
+
+    def run(self, steps: Sequence[BuildStep]) -> tuple[BuildOutcome, ...]:
+        """Run ``steps`` and give an outcome for each, in their order.
+
+        Errors that stop one image are in its outcome; an engine that is gone, or a machine that
+        can't go on, raises.
+        """
+        outcomes: dict[str, BuildOutcome] = {}
+        waiting = {step.image.name: step for step in steps}
+        running: dict[Future[BuildOutcome], str] = {}
+        pool = ThreadPoolExecutor(self._jobs, thread_name_prefix="build")
+        try:
+            while waiting or running:
+                for name, step in list(waiting.items()):
+                    if any(n in waiting or n in running.values() for n in step.image.parents):
+                        continue
+                    del waiting[name]
+                    if failed := self._failed_parent(step, outcomes):
+                        outcomes[name] = self._skip(step, failed)
+                    elif step.action == "keep" and self._parents_kept(step, outcomes):
+                        outcomes[name] = BuildOutcome(
+                            image=step.image, status="kept", image_id=step.image_id
+                        )
+                    else:
+                        running[pool.submit(self._one, step, dict(outcomes))] = name
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    outcomes[running.pop(future)] = future.result()
+        except KeyboardInterrupt:
+            # Nobody waits for the other builds: they end with their programs.
+            pool.shutdown(wait=False, cancel_futures=True)
+            process.end_running()
+            raise
+        except Exception:
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
+        pool.shutdown()
+        return tuple(outcomes[step.image.name] for step in steps)
+
+    @staticmethod
+    def _failed_parent(step: BuildStep, outcomes: Mapping[str, BuildOutcome]) -> str:
+        for name in step.image.parents:
+            if name in outcomes and outcomes[name].status in {"failed", "skipped"}:
+                return name
+        return ""
+
+    @staticmethod
+    def _parents_kept(step: BuildStep, outcomes: Mapping[str, BuildOutcome]) -> bool:
+        return all(
+            outcomes[name].status == "kept" for name in step.image.parents if name in outcomes
+        )
+
+    def _skip(self, step: BuildStep, failed: str) -> BuildOutcome:
+        task = f"build {step.image.name}"
+        self._progress.start(task, step.reason)
+        self._progress.finish(task, "skipped", f"not built, since {failed} was not")
+        return BuildOutcome(image=step.image, status="skipped")
+
+    def _one(self, step: BuildStep, outcomes: Mapping[str, BuildOutcome]) -> BuildOutcome:
+        image, task = step.image, f"build {step.image.name}"
+        parents = {name: self._parent_id(name, outcomes) for name in image.parents}
+        if parents and step.reason != "asked for":
+            step = plan_image(
+                self._project,
+                image,
+                parents,
+                store=self._store,
+                records=self._records,
+                context=step.context,
+            )
+            if step.action == "keep":
+                return BuildOutcome(image=image, status="kept", image_id=step.image_id)
+        if step.image_id and self._engine.inspect(step.image_id):
+            self._name(image, step.image_id)
+            return BuildOutcome(image=image, status="taken", image_id=step.image_id)
+        self._progress.start(task, step.reason)
+        started = time.monotonic()
+        try:
+            image_id = self._build(step, parents)
+        except BuildError as error:
+            self._progress.finish(task, "failed", error.message.splitlines()[0])
+            return BuildOutcome(image=image, status="failed", error=error)
+        seconds = time.monotonic() - started
+        self._records.add_build(
+            BuildRecord(
+                image=image.name,
+                key=step.key,
+                inputs=dict(step.inputs),
+                image_id=image_id,
+                built=datetime.now(UTC).replace(microsecond=0),
+                seconds=round(seconds, 1),
+            )
+        )
+        self._progress.finish(task, "done", f"{image.reference} in {seconds:.1f} s")
+        return BuildOutcome(image=image, status="built", image_id=image_id, seconds=seconds)
+
+    def _parent_id(self, name: str, outcomes: Mapping[str, BuildOutcome]) -> str:
+        if name in outcomes:
+            return outcomes[name].image_id
+        last = self._records.last_build(name)
+        assert last is not None, "the plan refuses an image whose parent was never built"
+        return last.image_id
+
+    def _build(self, step: BuildStep, parents: Mapping[str, str]) -> str:
+        image, task = step.image, f"build {step.image.name}"
+        self._provide(image, parents)
+        path = self._store.root / "logs" / f"{image.name}.log"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        prepared = self._store.root / "prepared" / image.name / step.key
+        tail: deque[str] = deque(maxlen=TAIL_LINES)
+        with path.open("w", encoding="utf-8", errors="surrogateescape") as log:
+
+            def on_line(line: str) -> None:
+                tail.append(line)
+                log.write(line + "\n")
+                log.flush()
+                self._progress.update(task, line)
+
+            try:
+                generated = None
+                if image.file.prepare:
+                    generated = prepare(
+                        image=image.name,
+                        executable=image.folder / image.file.prepare,
+                        target=prepared,
+                        on_line=on_line,
+                    )
+                image_id = self._engine.build(self._request(step, generated), on_line)
+            except BuildError as error:
+                last = "\n".join(f"    {line}" for line in tail)
+                raise BuildError(
+                    f"{error.message.splitlines()[0]}\n{last}" if last else error.message,
+                    hint=error.hint or f"the whole log: {path}",
+                ) from error
+        shutil.rmtree(prepared.parent, ignore_errors=True)
+        return image_id
+
+    def _request(self, step: BuildStep, generated: Path | None) -> BuildRequest:
+        image, settings = step.image, self._project.file.build
+        proxies = {}
+        if settings.proxy:
+            names = (*_PROXIES, *(name.upper() for name in _PROXIES))
+            proxies = {name: os.environ[name] for name in names if name in os.environ}
+        return BuildRequest(
+            image=image.name,
+            context=step.context,
+            generated=generated,
+            tags=self._names(image),
+            args={**proxies, **build_arguments(self._project, image)},
+            network=image.file.build.network or settings.network,
+            secrets=build_secrets(self._project, image),
+            needs_buildkit=image.dockerfile.needs_buildkit,
+            no_cache=self._no_cache,
+        )
+
+    def _names(self, image: Image) -> tuple[str, ...]:
+        """Its own reference first, then those by which other images build on it."""
+        used = {
+            reference
+            for child in self._project.images
+            for reference in child.parent_references
+            if reference.rpartition("@")[0] == ""
+            and _repository(reference) == image.repository
+        }
+        return (image.reference, *sorted(used - {image.reference}))
+
+    def _name(self, image: Image, image_id: str) -> None:
+        for reference in self._names(image):
+            self._engine.tag(image_id, reference)
+
+    def _provide(self, image: Image, parents: Mapping[str, str]) -> None:
+        """See that the engine has the parents under the names that the Dockerfile uses."""
+        for name, image_id in parents.items():
+            parent = self._project.image(name)
+            with self._loading:
+                if self._engine.inspect(image_id) is None:
+                    stored = self._store.image(image_id)
+                    if stored is None:
+                        raise StoreError(
+                            f"image '{image.name}' is built from '{name}' ({image_id}), which "
+                            "neither the engine nor the store has any more",
+                            hint=f"containerpkg build {name}",
+                        )
+                    self._load(parent, stored)
+                for reference in self._names(parent):
+                    found = self._engine.inspect(reference)
+                    if found is None or found.id != image_id:
+                        self._engine.tag(image_id, reference)
+
+    def _load(self, parent: Image, stored: StoredImage) -> None:
+        self._progress.note(f"load {parent.reference} from the store into the engine")
+
+        def write(pipe: IO[bytes]) -> None:
+            write_archive(self._store, {parent.reference: stored}, pipe)
+
+        self._engine.load(piped(write))
+
+
+def taken_from_engine(
+    engine: Engine, images: Sequence[Image]
+) -> tuple[BuildOutcome, ...]:
+    """The images as the engine has them now by their references, without building.
+
+    Raises :class:`BuildError` naming the first that it lacks.
+    """
+    outcomes = []
+    for image in images:
+        found = engine.inspect(image.reference)
+        if found is None:
+            raise BuildError(
+                f"the engine has no image {image.reference}",
+                hint=f"containerpkg build {image.name}",
+            )
+        outcomes.append(BuildOutcome(image=image, status="taken", image_id=found.id))
+    return tuple(outcomes)
+
+
+def _repository(reference: str) -> str:
+    """A reference without its tag; a colon before the last slash belongs to the host."""
+    head, slash, last = reference.rpartition("/")
+    return f"{head}{slash}{last.partition(':')[0]}"

@@ -1,0 +1,168 @@
+"""Which images have to be built, and why: decided from the inputs of each and the store's records."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from containerpkg.definitions.project import Image, Project, Secret
+from containerpkg.errors import UsageError
+from containerpkg.files import sha256_text
+from containerpkg.sources.context import Context, load_context
+from containerpkg.store.content import ContentStore
+from containerpkg.store.records import BuildRecord, Records
+
+CA_BUNDLE = "ca-bundle"
+"""The identifier under which builds see the project's CA bundle."""
+
+_KEY_FORM = "1"
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildStep:
+    """What is to be done for one image."""
+
+    image: Image
+    context: Context
+    action: Literal["build", "keep"]
+    """``keep`` means that the store has the image that these inputs give."""
+
+    reason: str
+    inputs: Mapping[str, str]
+    key: str
+    """Digest of the inputs; of a child whose parent is built first it is not final."""
+
+    image_id: str = ""
+    """The image, where it is known."""
+
+
+def plan_builds(
+    project: Project,
+    images: Sequence[Image],
+    *,
+    store: ContentStore,
+    records: Records,
+    force: bool = False,
+) -> tuple[BuildStep, ...]:
+    """The steps for ``images`` (parents first), each with its reason.
+
+    With ``force`` every image is built. Raises :class:`UsageError` for an image whose parent is
+    neither among ``images`` nor built.
+    """
+    steps: dict[str, BuildStep] = {}
+    for image in images:
+        parents, rebuilt = _parent_ids(project, image, steps, records)
+        step = plan_image(project, image, parents, store=store, records=records, force=force)
+        if rebuilt and step.action == "keep":
+            step = replace(step, action="build", reason=f"its parent {rebuilt[0]} is built")
+        elif rebuilt and not force:
+            step = replace(step, reason=f"{step.reason}; its parent {rebuilt[0]} is built")
+        steps[image.name] = step
+    return tuple(steps.values())
+
+
+def plan_image(
+    project: Project,
+    image: Image,
+    parents: Mapping[str, str],
+    *,
+    store: ContentStore,
+    records: Records,
+    force: bool = False,
+    context: Context | None = None,
+) -> BuildStep:
+    """The step for one image whose parents (name → image ID) are what they are now."""
+    context = context or load_context(image.folder, image.dockerfile.path.name)
+    inputs = image_inputs(project, image, context, parents)
+    key = sha256_text(json.dumps([_KEY_FORM, sorted(inputs.items())]))
+    record = records.build(image.name, key)
+    step = BuildStep(
+        image=image, context=context, action="build", reason="", inputs=inputs, key=key
+    )
+    if force:
+        return replace(step, reason="asked for")
+    if record is None:
+        last = records.last_build(image.name)
+        return replace(step, reason=_difference(last, inputs) if last else "never built")
+    if store.image(record.image_id) is None:
+        return replace(step, reason="not in the store", image_id=record.image_id)
+    built = f"{record.built:%Y-%m-%d %H:%M} UTC"
+    return replace(
+        step, action="keep", reason=f"unchanged since {built}", image_id=record.image_id
+    )
+
+
+def image_inputs(
+    project: Project, image: Image, context: Context, parents: Mapping[str, str]
+) -> dict[str, str]:
+    """Everything that decides what a build gives, by name; values are digests or identifiers."""
+    inputs = {f"file {name}": digest for name, digest in context.inputs.items()}
+    inputs |= {f"argument {n}": sha256_text(v) for n, v in build_arguments(project, image).items()}
+    inputs |= {f"parent {name}": image_id for name, image_id in parents.items()}
+    inputs["dockerfile"] = context.dockerfile
+    inputs["network"] = image.file.build.network or project.file.build.network
+    if image.file.prepare:
+        inputs["prepare"] = image.file.prepare
+    return inputs
+
+
+def build_arguments(project: Project, image: Image) -> dict[str, str]:
+    """The build arguments of an image: its own, and those of the project that it declares."""
+    declared = {argument.name for argument in image.dockerfile.arguments}
+    shared = {n: v for n, v in project.file.build.args.items() if n in declared}
+    return {**shared, **image.file.build.args}
+
+
+def build_secrets(project: Project, image: Image) -> dict[str, Secret]:
+    """The secrets that an image's build gets, files as absolute paths.
+
+    The CA bundle is among them where a Dockerfile asks for it.
+    """
+    secrets = {name: project.file.build.secrets[name] for name in image.file.build.secrets}
+    bundle = project.file.build.ca_bundle
+    if bundle and CA_BUNDLE in image.dockerfile.secrets:
+        secrets[CA_BUNDLE] = Secret(file=bundle)
+    return {
+        name: Secret(file=str(project.root / secret.file)) if secret.file else secret
+        for name, secret in secrets.items()
+    }
+
+
+def _parent_ids(
+    project: Project, image: Image, steps: Mapping[str, BuildStep], records: Records
+) -> tuple[dict[str, str], list[str]]:
+    """Image IDs of an image's parents, and the names of those that are built in this run."""
+    ids, rebuilt = {}, []
+    for name in image.parents:
+        if step := steps.get(name):
+            ids[name] = step.image_id
+            if step.action == "build":
+                rebuilt.append(name)
+        elif last := records.last_build(project.image(name).name):
+            ids[name] = last.image_id
+        else:
+            raise UsageError(
+                f"image '{image.name}' is built from '{name}', which has not been built",
+                hint=f"add --with-parents, or run 'containerpkg build {name}' first",
+            )
+    return ids, rebuilt
+
+
+def _difference(last: BuildRecord, inputs: Mapping[str, str]) -> str:
+    """What is not as it was at the last build, in words."""
+    names = sorted({*last.inputs, *inputs})
+    changed = [name for name in names if last.inputs.get(name) != inputs.get(name)]
+    if not changed:
+        return "built before in another way"
+    first = changed[0].removeprefix("file ")
+    how = (
+        "is new"
+        if changed[0] not in last.inputs
+        else "is gone"
+        if changed[0] not in inputs
+        else "changed"
+    )
+    more = len(changed) - 1
+    return f"{first} {how}" + (f" and {more} more" if more else "")

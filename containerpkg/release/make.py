@@ -1,0 +1,209 @@
+"""``make``: from a project to a published repository, in one run that can be broken off anywhere.
+
+Order: build what changed, import all that is new in one stream while its layers are packaged,
+package the images, switch the metadata in. Each station keeps what it finished.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from containerpkg.definitions.project import Image, Project
+from containerpkg.engines.protocol import Engine, EngineImage
+from containerpkg.errors import BuildError, EngineError, StoreError
+from containerpkg.files import locked
+from containerpkg.progress import Progress
+from containerpkg.release.building import Builder, BuildOutcome, taken_from_engine
+from containerpkg.release.builds import BuildStep, plan_builds
+from containerpkg.release.packaging import PackagedImage, Packager
+from containerpkg.repository.metadata import publish_metadata
+from containerpkg.repository.repofile import write_repo_file
+from containerpkg.store.content import ContentStore, Layer, StoredImage
+from containerpkg.store.importer import TASK, import_images
+from containerpkg.store.records import Records
+
+REPOSITORY = "repo"
+"""The folder below the output folder that is published."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """How a run differs from the project's settings."""
+
+    jobs: int
+    no_cache: bool = False
+    force: bool = False
+    """Build every selected image, whatever the records say."""
+
+    no_build: bool = False
+    """Take the images from the engine as they are."""
+
+    rebuild_packages: bool = False
+    """Make packages again that are there already."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """What a run did."""
+
+    outcomes: tuple[BuildOutcome, ...]
+    packaged: tuple[PackagedImage, ...]
+    repository: Path | None
+
+    @property
+    def failure(self) -> BuildError | None:
+        """One error for all images that did not build, or None."""
+        failed = [outcome for outcome in self.outcomes if outcome.status == "failed"]
+        skipped = [outcome.image.name for outcome in self.outcomes if outcome.status == "skipped"]
+        if not failed:
+            return None
+        message = "\n".join(str(outcome.error) for outcome in failed)
+        if skipped:
+            message += f"\nnot built because of that: {', '.join(skipped)}"
+        hints = [outcome.error.hint for outcome in failed if outcome.error and outcome.error.hint]
+        return BuildError(message, hint=hints[0] if hints else None)
+
+
+class Workshop:
+    """A project with its store and records, held by one run."""
+
+    def __init__(self, project: Project, *, progress: Progress) -> None:
+        self.project = project
+        self.store = ContentStore(project.store, project.file.layers)
+        self.records = Records(project.store)
+        self.progress = progress
+
+    def plan(self, images: Sequence[Image], *, force: bool = False) -> tuple[BuildStep, ...]:
+        """See :func:`containerpkg.release.builds.plan_builds`."""
+        return plan_builds(
+            self.project, images, store=self.store, records=self.records, force=force
+        )
+
+    def stored(self, images: Sequence[Image]) -> dict[Image, StoredImage]:
+        """The images as the store has them; see :meth:`package` for what it raises."""
+        found = {}
+        for step in self.plan(images):
+            if step.action != "keep":
+                raise StoreError(
+                    f"image '{step.image.name}' is not in the store as it is defined now: "
+                    f"{step.reason}",
+                    hint=f"containerpkg build {step.image.name}",
+                )
+            found[step.image] = _held(self.store, step.image_id)
+        return found
+
+    def build(self, images: Sequence[Image], engine: Engine, options: Options) -> Report:
+        """Build ``images`` and import them into the store."""
+        with self.store.locked():
+            outcomes = self._build(images, engine, options)
+            self._import(outcomes, engine, None)
+            return Report(outcomes=outcomes, packaged=(), repository=None)
+
+    def package(self, images: Sequence[Image], options: Options) -> Report:
+        """Package ``images`` as the store has them.
+
+        Raises :class:`StoreError` for one that it lacks as its definition stands now.
+        """
+        with self.store.locked(), self._packager(options) as packager:
+            outcomes = tuple(
+                BuildOutcome(image=image, status="kept", image_id=stored.id)
+                for image, stored in self.stored(images).items()
+            )
+            return self._publish(outcomes, packager)
+
+    def make(self, images: Sequence[Image], engine: Engine, options: Options) -> Report:
+        """Build, import, package and publish ``images``.
+
+        Images that fail are in the report; the others are published.
+        """
+        with self.store.locked(), self._packager(options) as packager:
+            outcomes = self._build(images, engine, options)
+            self._import(outcomes, engine, packager)
+            return self._publish(outcomes, packager)
+
+    def _build(
+        self, images: Sequence[Image], engine: Engine, options: Options
+    ) -> tuple[BuildOutcome, ...]:
+        if options.no_build:
+            return taken_from_engine(engine, images)
+        builder = Builder(
+            self.project,
+            engine,
+            self.store,
+            self.records,
+            progress=self.progress,
+            jobs=options.jobs,
+            no_cache=options.no_cache,
+        )
+        return builder.run(self.plan(images, force=options.force or options.no_cache))
+
+    def _import(
+        self, outcomes: Sequence[BuildOutcome], engine: Engine, packager: Packager | None
+    ) -> None:
+        ids = {outcome.image_id: None for outcome in outcomes if outcome.image_id}
+        missing = [image_id for image_id in ids if self.store.image(image_id) is None]
+        if not missing:
+            return
+        images = [_described(engine, image_id) for image_id in missing]
+        # Shared layers are in the stream once, so this is more than will come.
+        total = sum(image.size for image in images)
+        self.progress.start(TASK, f"{len(images)} images into the store", total=total)
+
+        def on_layer(layer: Layer) -> None:
+            if packager:
+                packager.add_layer(layer)
+
+        with engine.save(missing) as stream:
+            import_images(self.store, stream, images, progress=self.progress, on_layer=on_layer)
+        self.progress.finish(TASK, "done", f"{len(images)} images into the store")
+
+    def _publish(self, outcomes: tuple[BuildOutcome, ...], packager: Packager) -> Report:
+        stored = {
+            outcome.image.name: _held(self.store, outcome.image_id)
+            for outcome in outcomes
+            if outcome.image_id and outcome.image.file.packaged
+        }
+        packaged = packager.finish(stored)
+        repository = self.project.output / REPOSITORY
+        published = publish_metadata(repository)
+        if published.changed:
+            self.progress.note(f"repository {repository}: {published.packages} packages")
+        write_repo_file(self.project.file.repository, repository)
+        return Report(outcomes=outcomes, packaged=packaged, repository=repository)
+
+    @contextmanager
+    def _packager(self, options: Options) -> Iterator[Packager]:
+        output = self.project.output
+        with ExitStack() as stack:
+            stack.enter_context(locked(output / ".lock", what=f"the output folder {output}"))
+            work = stack.enter_context(self.store.workspace("packages"))
+            packager = Packager(
+                self.project,
+                self.store,
+                self.records,
+                output / REPOSITORY,
+                work,
+                progress=self.progress,
+                rebuild=options.rebuild_packages,
+            )
+            stack.callback(packager.close)
+            yield packager
+
+
+def _described(engine: Engine, image_id: str) -> EngineImage:
+    found = engine.inspect(image_id)
+    if found is None:
+        raise EngineError(
+            f"the engine lost image {image_id} during the run",
+            hint="run the command again; nothing that was finished is done twice",
+        )
+    return found
+
+
+def _held(store: ContentStore, image_id: str) -> StoredImage:
+    stored = store.image(image_id)
+    assert stored is not None, "it was kept or imported in this run"
+    return stored

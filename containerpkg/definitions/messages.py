@@ -80,7 +80,7 @@ def explain(
 def _not_text(keys: tuple[Key, ...], given: object, source: str) -> tuple[str, str]:
     if isinstance(given, bool | int | float):
         name = f"{keys[-1]}: " if isinstance(keys[-1], str) else "- "
-        return f"must be text, not {_shown(given, source)}", f"put it in quotes: {name}\"{source}\""
+        return f"must be text, not {_shown(given, source)}", f'put it in quotes: {name}"{source}"'
     return f"must be text, not {_shown(given)}", ""
 
 

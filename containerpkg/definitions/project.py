@@ -82,9 +82,9 @@ class Layers(Model):
 class Repository(Model):
     """The yum repository that is published."""
 
-    id: Annotated[
-        str, matching(r"^[A-Za-z0-9._:-]+$", "must be letters, digits and . _ : -")
-    ] = "containerpkg"
+    id: Annotated[str, matching(r"^[A-Za-z0-9._:-]+$", "must be letters, digits and . _ : -")] = (
+        "containerpkg"
+    )
     """The section of the .repo file, and its file name."""
 
     name: Line = "Container packages"

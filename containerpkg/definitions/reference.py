@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 _COMPONENT = r"[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?"
 _DOMAIN = re.compile(rf"(?:{_COMPONENT}(?:\.{_COMPONENT})*|\[[a-fA-F0-9:]+\])(?::[0-9]+)?")
-_PATH = re.compile(r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*)*")
+_PATH = re.compile(
+    r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*)*"
+)
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 _DIGEST = re.compile(r"[A-Za-z][A-Za-z0-9]*(?:[-_+.][A-Za-z][A-Za-z0-9]*)*:[0-9a-fA-F]{32,}")
 _DIGEST_LENGTH = {"sha256": 64, "sha384": 96, "sha512": 128}
@@ -84,5 +86,5 @@ def _check_digest(text: str, digest: str) -> None:
         raise InvalidReference(f"'{text}' has an invalid digest")
     if len(value) != length or value != value.lower():
         raise InvalidReference(
-            f"'{text}' has an invalid digest: {algorithm} has {length} lower-case hexadecimal digits"
+            f"'{text}' has an invalid digest: {algorithm} has {length} lower-case hex digits"
         )

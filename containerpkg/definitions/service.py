@@ -74,6 +74,10 @@ class ConfigFile(Model):
     mode: Annotated[str, matching(r"^0[0-7]{3}$", "must be four octal digits, like 0644")] = "0644"
     """Its permissions on the host, in octal."""
 
+    def host_path(self, service: str) -> str:
+        """Where the host keeps it for the service of that name."""
+        return self.path or f"/etc/{service}/{self.source.rpartition('/')[2]}"
+
 
 class Mount(Model):
     """A host file or directory that the container sees."""

@@ -40,9 +40,7 @@ def substitute(word: str, values: Mapping[str, str], *, escape: str = "\\") -> S
     """
     lexer = _Lexer(word, values, escape)
     text = lexer.until(_END, raw=False)
-    return Substituted(
-        text=text, used=tuple(sorted(lexer.used)), unset=tuple(sorted(lexer.unset))
-    )
+    return Substituted(text=text, used=tuple(sorted(lexer.used)), unset=tuple(sorted(lexer.unset)))
 
 
 class _Lexer:

@@ -147,7 +147,9 @@ class _Reader:
         if self._nodes > _MAX_NODES or len(keys) > _MAX_DEPTH:
             line = node.start_mark.line + 1
             problem = Problem(
-                path=self._path, line=line, message="is nested too deeply or repeats an alias too often"
+                path=self._path,
+                line=line,
+                message="is nested too deeply or repeats an alias too often",
             )
             raise DefinitionError([problem])
         if isinstance(node, yaml.MappingNode):
@@ -155,9 +157,8 @@ class _Reader:
         if isinstance(node, yaml.SequenceNode):
             for index, item in enumerate(node.value):
                 self.lines[*keys, index] = item.start_mark.line + 1
-            return tuple(
-                self._value(item, (*keys, index)) for index, item in enumerate(node.value)
-            )
+            return tuple(self._value(item, (*keys, index)) for index, item in enumerate(node.value))
+        assert isinstance(node, yaml.ScalarNode)
         self.sources[keys] = node.value
         return self._scalar(node, keys)
 
@@ -194,13 +195,13 @@ class _Reader:
         except ValueError:
             self._complain(node.start_mark.line + 1, keys, f"is not what its tag {node.tag} says")
             return text
-        self._complain(node.start_mark.line + 1, keys, f"has the tag {node.tag}, which has no meaning here")
+        self._complain(
+            node.start_mark.line + 1, keys, f"has the tag {node.tag}, which has no meaning here"
+        )
         return text
 
     def _complain(self, line: int, keys: tuple[Key, ...], message: str) -> None:
-        self.problems.append(
-            Problem(path=self._path, line=line, key=dotted(keys), message=message)
-        )
+        self.problems.append(Problem(path=self._path, line=line, key=dotted(keys), message=message))
 
 
 def _syntax_problem(error: yaml.YAMLError, path: Path) -> Problem:

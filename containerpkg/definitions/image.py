@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from pydantic import Field
+from typing import Annotated, Literal
 
 from containerpkg.definitions.model import (
     Line,
@@ -14,10 +12,18 @@ from containerpkg.definitions.model import (
     Text,
     Variable,
     Version,
+    matching,
 )
 from containerpkg.definitions.service import Service
 
-PackageName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$", max_length=128)]
+PackageName = Annotated[
+    str,
+    matching(
+        r"^[A-Za-z0-9][A-Za-z0-9._+-]*$",
+        "must be a package name (letters, digits and . _ + -)",
+        max_length=128,
+    ),
+]
 """A name that RPM allows for a package."""
 
 
@@ -25,7 +31,11 @@ class ImageBuild(Model):
     """Settings for the build of one image; they come before the project's."""
 
     args: dict[Variable, Line] = {}
-    network: Annotated[str, Field(pattern=r"^(default|host|none)$")] | None = None
+    """Build arguments; they win over the project's."""
+
+    network: Literal["default", "host", "none"] | None = None
+    """The network of RUN instructions; by default the project's."""
+
     secrets: tuple[Line, ...] = ()
     """Identifiers of the project's secrets that this image's build gets."""
 
@@ -34,11 +44,17 @@ class ImageFile(Model):
     """The content of one ``image.yaml``."""
 
     summary: Line
+    """What the image is, in one line."""
+
     description: Text = ""
+    """More of it, in paragraphs; by default the summary."""
+
     license: Line
     """An SPDX expression for everything in the image."""
 
     url: Line | None = None
+    """Where the software lives; by default the project's address."""
+
     version: Version | None = None
     """By default the project's version."""
 
@@ -53,4 +69,7 @@ class ImageFile(Model):
     argument; what it writes there joins the build context."""
 
     build: ImageBuild = ImageBuild()
+    """Settings for the build of this image alone."""
+
     services: dict[Name, Service] = {}
+    """Units by name; each runs one container of this image."""

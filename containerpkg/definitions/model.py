@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+PATTERN_SENTENCES: dict[str, str] = {}
+"""What a value must be, as a sentence, for each pattern that :func:`matching` was given."""
+
+
+def matching(pattern: str, sentence: str, *, max_length: int | None = None) -> Any:
+    """A constraint on text: a regular expression, and what it means in plain words."""
+    PATTERN_SENTENCES[pattern] = sentence
+    return Field(pattern=pattern, max_length=max_length)
 
 
 class Model(BaseModel):
     """Frozen, and an unknown key is an error."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, str_strip_whitespace=True, use_attribute_docstrings=True
+    )
 
 
 def _one_line(value: str) -> str:
@@ -97,11 +108,31 @@ HostFile = Annotated[str, AfterValidator(_host_file)]
 Duration = Annotated[str, AfterValidator(_duration)]
 """A time span as systemd writes it: 90, 30s, 1min 30s."""
 
-Name = Annotated[str, Field(pattern=r"^[a-z0-9]+([._-][a-z0-9]+)*$", max_length=63)]
+Name = Annotated[
+    str,
+    matching(
+        r"^[a-z0-9]+([._-][a-z0-9]+)*$",
+        "must be lower-case letters and digits with single . _ or - between them",
+        max_length=63,
+    ),
+]
 """The name of an image, a service, a volume or a network."""
 
-Variable = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+Variable = Annotated[
+    str,
+    matching(
+        r"^[A-Za-z_][A-Za-z0-9_]*$",
+        "must be letters, digits and _ and must not begin with a digit",
+    ),
+]
 """The name of an environment variable or a build argument."""
 
-Version = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+~^]*$", max_length=64)]
+Version = Annotated[
+    str,
+    matching(
+        r"^[A-Za-z0-9][A-Za-z0-9._+~^]*$",
+        "must be an RPM version (letters, digits and . _ + ~ ^)",
+        max_length=64,
+    ),
+]
 """An RPM version; '~' sorts below what it follows: 3.19.0~nightly is older than 3.19.0."""

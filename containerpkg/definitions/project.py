@@ -10,12 +10,13 @@ from pydantic import Field, model_validator
 
 from containerpkg.definitions.dockerfile import Dockerfile
 from containerpkg.definitions.image import ImageFile
-from containerpkg.definitions.model import Line, Model, Name, Variable, Version
+from containerpkg.definitions.model import Line, Model, Name, Variable, Version, matching
 
 Namespace = Annotated[
     str,
-    Field(
-        pattern=r"^[a-z0-9]+([.-][a-z0-9]+)*(:\d{1,5})?(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)+$",
+    matching(
+        r"^[a-z0-9]+([.-][a-z0-9]+)*(:\d{1,5})?(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)+$",
+        "must be a registry host and a lower-case path below it, like quay.io/foreman",
         max_length=200,
     ),
 ]
@@ -28,7 +29,10 @@ class Secret(Model):
     """Where a build secret comes from; its value never enters the definition."""
 
     file: Line | None = None
+    """A file that holds it; relative to the project's folder."""
+
     env: Variable | None = None
+    """An environment variable that holds it."""
 
     @model_validator(mode="after")
     def _one_origin(self) -> Secret:
@@ -47,6 +51,8 @@ class ProjectBuild(Model):
     """Build arguments that every image gets which declares them."""
 
     network: Literal["default", "host", "none"] = "default"
+    """The network of RUN instructions."""
+
     proxy: bool = True
     """Hand http_proxy and its kin from the environment to the build."""
 
@@ -54,13 +60,17 @@ class ProjectBuild(Model):
     """A PEM file that builds see as the secret 'ca-bundle'."""
 
     secrets: dict[Name, Secret] = {}
+    """Build secrets by identifier; an image gets those that its own 'secrets' name."""
 
 
 class Layers(Model):
     """How layers are compressed, once, when they enter the store."""
 
     compression: Literal["zstd", "gzip"] = "zstd"
+    """The algorithm; Docker before 23 cannot load zstd."""
+
     level: Annotated[int, Field(ge=1, le=22)] = 3
+    """The effort: 1 to 22 for zstd, 1 to 9 for gzip."""
 
     @model_validator(mode="after")
     def _level_exists(self) -> Layers:
@@ -72,8 +82,14 @@ class Layers(Model):
 class Repository(Model):
     """The yum repository that is published."""
 
-    id: Annotated[str, Field(pattern=r"^[A-Za-z0-9._:-]+$")] = "containerpkg"
+    id: Annotated[str, matching(r"^[A-Za-z0-9._:-]+$", "must be letters, digits and . _ : -")] = (
+        "containerpkg"
+    )
+    """The section of the .repo file, and its file name."""
+
     name: Line = "Container packages"
+    """What dnf shows for it."""
+
     baseurl: Line | None = None
     """The address in the .repo file; by default the folder it was made in."""
 
@@ -82,17 +98,40 @@ class ProjectFile(Model):
     """The content of ``containerpkg.yaml``."""
 
     registry: Namespace
+    """The registry namespace; an image is called by it and the name of its folder."""
+
     vendor: Line
+    """The Vendor of every package."""
+
     packager: Line | None = None
+    """The Packager of every package: a name and a mail address."""
+
     url: Line | None = None
+    """The URL of every package whose image has none."""
+
     version: Version = "1.0"
+    """The version of every image that has none."""
+
     release: Annotated[int, Field(ge=0)] = 1
+    """The first part of every package's release."""
+
     target: TargetName = "el9"
+    """The family of hosts that packages are made for."""
+
     build: ProjectBuild = ProjectBuild()
+    """How images are built."""
+
     layers: Layers = Layers()
+    """How layers are compressed."""
+
     repository: Repository = Repository()
+    """The yum repository that is published."""
+
     output: Line = "out"
+    """The folder that packages and the repository go to."""
+
     store: Line = ".containerpkg"
+    """The folder of the content store."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, Field, field_validator
 
 from containerpkg.definitions.model import (
     AbsolutePath,
@@ -15,23 +15,48 @@ from containerpkg.definitions.model import (
     Name,
     RelativePath,
     Variable,
+    matching,
 )
 
 Port = Annotated[
     str,
-    Field(
-        pattern=r"^(?:(?:\d{1,3}(?:\.\d{1,3}){3}|\[[0-9a-fA-F:.]+\]):)?\d{1,5}:\d{1,5}(?:/(?:tcp|udp|sctp))?$"
+    matching(
+        r"^(?:(?:\d{1,3}(?:\.\d{1,3}){3}|\[[0-9a-fA-F:.]+\]):)?\d{1,5}:\d{1,5}(?:/(?:tcp|udp|sctp))?$",
+        "must be [ADDRESS:]HOSTPORT:CONTAINERPORT[/PROTOCOL]",
     ),
 ]
 """``[ADDRESS:]HOSTPORT:CONTAINERPORT[/PROTOCOL]``"""
 
-Capability = Annotated[str, Field(pattern=r"^[A-Z][A-Z_]+$")]
+
+def _bare_capability(value: str) -> str:
+    if value.startswith("CAP_"):
+        raise ValueError("must be written without CAP_")
+    return value
+
+
+Capability = Annotated[
+    str,
+    matching(r"^[A-Z][A-Z_]+$", "must be a capability in capitals, like NET_BIND_SERVICE"),
+    AfterValidator(_bare_capability),
+]
 """A Linux capability without its CAP_ prefix, for example NET_BIND_SERVICE."""
 
 UnitName = Annotated[
-    str, Field(pattern=r"^[A-Za-z0-9:_.@-]+\.(?:service|target|socket|mount|path|timer)$")
+    str,
+    matching(
+        r"^[A-Za-z0-9:_.@-]+\.(?:service|target|socket|mount|path|timer)$",
+        "must be a unit's full name, like network-online.target",
+    ),
 ]
 """The full name of a systemd unit."""
+
+User = Annotated[
+    str,
+    matching(
+        r"^[a-z0-9_][a-z0-9_-]*(?::[a-z0-9_][a-z0-9_-]*)?$",
+        "must be USER or USER:GROUP, names or numbers",
+    ),
+]
 
 
 class ConfigFile(Model):
@@ -46,16 +71,26 @@ class ConfigFile(Model):
     path: HostFile | None = None
     """Where the host keeps it; by default /etc/SERVICE/NAME with the name of ``source``."""
 
-    mode: Annotated[str, Field(pattern=r"^0[0-7]{3}$")] = "0644"
+    mode: Annotated[str, matching(r"^0[0-7]{3}$", "must be four octal digits, like 0644")] = "0644"
     """Its permissions on the host, in octal."""
+
+    def host_path(self, service: str) -> str:
+        """Where the host keeps it for the service of that name."""
+        return self.path or f"/etc/{service}/{self.source.rpartition('/')[2]}"
 
 
 class Mount(Model):
     """A host file or directory that the container sees."""
 
     source: AbsolutePath
+    """The path on the host."""
+
     target: AbsolutePath
+    """The path in the container."""
+
     read_only: bool = True
+    """Whether the container may only read it."""
+
     label: Literal["shared", "private"] | None = None
     """SELinux relabelling: shared is ``:z``, private is ``:Z``."""
 
@@ -67,50 +102,81 @@ class Health(Model):
     """A command line that a shell in the container runs; status 0 is healthy."""
 
     interval: Duration = "30s"
+    """Time from one check to the next."""
+
     timeout: Duration = "10s"
+    """Time after which a check counts as failed."""
+
     retries: Annotated[int, Field(ge=1, le=100)] = 3
+    """Failures in a row that make the service unhealthy."""
+
     start_period: Duration = "60s"
+    """Time after the start in which failures do not count."""
 
 
 class Service(Model):
     """One unit. The key it stands under in ``services:`` is the unit's name."""
 
     description: Line | None = None
+    """The unit's Description; by default the image's summary."""
+
     command: tuple[Line, ...] = ()
     """Arguments that replace the image's own command."""
 
     entrypoint: Line | None = None
     """A program that replaces the image's own entrypoint."""
 
-    user: Annotated[str, Field(pattern=r"^[a-z0-9_][a-z0-9_-]*(?::[a-z0-9_][a-z0-9_-]*)?$")] | None = (
-        None
-    )
+    user: User | None = None
+    """The user, and after a colon the group, that the container runs as."""
+
     ports: tuple[Port, ...] = ()
+    """Published ports."""
+
     volumes: dict[Name, AbsolutePath] = {}
     """Named data volumes and where the container sees them; they outlive the package."""
 
     mounts: tuple[Mount, ...] = ()
+    """Files and directories of the host that the container sees."""
+
     config: tuple[ConfigFile, ...] = ()
+    """Configuration files that the package installs."""
+
     environment: dict[Variable, Line] = {}
     """Defaults; the host's /etc/sysconfig/SERVICE overrides them."""
 
     health: Health | None = None
+    """The health check; with one, the unit is started when the service answers."""
+
     networks: tuple[Name, ...] = ()
     """Container networks that the service joins; each becomes a .network unit."""
 
     after: tuple[UnitName, ...] = ()
+    """Units that are started before this one."""
+
     requires: tuple[UnitName, ...] = ()
+    """Units without which this one does not start."""
+
     wants: tuple[UnitName, ...] = ()
+    """Units that are started along with this one."""
+
     wanted_by: tuple[UnitName, ...] = ("multi-user.target",)
+    """Units that start this one, for example at boot."""
+
     restart: Literal["no", "on-failure", "always"] = "on-failure"
+    """When systemd starts it again."""
+
     start_timeout: Duration = "15min"
     """Long enough for the first start, which copies the image into the engine."""
 
     stop_timeout: Duration = "90s"
+    """Time to stop in before it is killed."""
+
     read_only: bool = True
     """The container's root file system; volumes and ``tmpfs`` stay writable."""
 
     tmpfs: tuple[AbsolutePath, ...] = ()
+    """Empty writable directories in memory."""
+
     capabilities: tuple[Capability, ...] = ()
     """Kept; every other capability is dropped."""
 

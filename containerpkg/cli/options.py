@@ -73,7 +73,9 @@ dry_run = click.option("--dry-run", is_flag=True, help="Show the plan and its re
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON on standard output.")
 
 
-def load(context: click.Context, *, output: Path | None = None, store: Path | None = None) -> Project:
+def load(
+    context: click.Context, *, output: Path | None = None, store: Path | None = None
+) -> Project:
     """The project of this command line, with the folders that it names."""
     from containerpkg.definitions.load import load_project
 

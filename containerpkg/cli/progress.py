@@ -20,7 +20,12 @@ if TYPE_CHECKING:
 # Of what a builder prints, the lines that name a step; the rest is in the log.
 _STEP = re.compile(r"(Step \d+/\d+ :|#\d+ \[)")
 
-_MARKS: dict[Outcome, str] = {"done": "ok", "kept": "kept", "failed": "FAILED", "skipped": "skipped"}
+_MARKS: dict[Outcome, str] = {
+    "done": "ok",
+    "kept": "kept",
+    "failed": "FAILED",
+    "skipped": "skipped",
+}
 
 
 @contextmanager
@@ -105,9 +110,7 @@ class _Live:
         from rich.console import Group
         from rich.live import Live
 
-        self._live = Live(
-            Group(self._steps, self._bars), console=self._console, transient=True
-        )
+        self._live = Live(Group(self._steps, self._bars), console=self._console, transient=True)
         self._live.start()
         return self
 

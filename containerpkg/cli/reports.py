@@ -63,5 +63,7 @@ def print_report(report: Report) -> None:
     fresh = {name for packaged in report.packaged for name in packaged.fresh}
     built = [outcome for outcome in report.outcomes if outcome.status == "built"]
     if report.repository:
-        done = f"{len(built)} built, {len(fresh)} packages new" if built or fresh else "nothing to do"
+        done = (
+            f"{len(built)} built, {len(fresh)} packages new" if built or fresh else "nothing to do"
+        )
         print(f"\n{report.repository}: {done}")

@@ -43,13 +43,13 @@ def save_command(
     with shown(quiet=context.obj.quiet) as progress:
         workshop = Workshop(project, progress=progress)
         stored = workshop.stored(images)
-        layers = {layer.diff_id: layer for image in stored.values() for layer in image.layers}
+        layers = {layer.diff_id: layer for _, held in stored for layer in held.layers}
         task = f"save {output}"
         progress.start(task, "", total=sum(layer.plain_size for layer in layers.values()))
         with workshop.store.locked(), atomic(output) as file:
             write_archive(
                 workshop.store,
-                {image.reference: held for image, held in stored.items()},
+                {image.reference: held for image, held in stored},
                 file,
                 advance=lambda amount: progress.advance(task, amount),
             )

@@ -19,6 +19,7 @@ from typing import IO, Literal
 
 from containerpkg import process
 from containerpkg.definitions.project import Image, Project
+from containerpkg.definitions.reference import Reference
 from containerpkg.engines.protocol import BuildRequest, Engine
 from containerpkg.errors import BuildError, ContainerpkgError, StoreError
 from containerpkg.files import piped
@@ -229,8 +230,8 @@ class Builder:
             reference
             for child in self._project.images
             for reference in child.parent_references
-            if reference.rpartition("@")[0] == ""
-            and _repository(reference) == image.repository
+            if (named := Reference.parse(reference)).digest is None
+            and named.repository == image.repository
         }
         return (image.reference, *sorted(used - {image.reference}))
 
@@ -266,9 +267,7 @@ class Builder:
         self._engine.load(piped(write))
 
 
-def taken_from_engine(
-    engine: Engine, images: Sequence[Image]
-) -> tuple[BuildOutcome, ...]:
+def taken_from_engine(engine: Engine, images: Sequence[Image]) -> tuple[BuildOutcome, ...]:
     """The images as the engine has them now by their references, without building.
 
     Raises :class:`BuildError` naming the first that it lacks.
@@ -283,9 +282,3 @@ def taken_from_engine(
             )
         outcomes.append(BuildOutcome(image=image, status="taken", image_id=found.id))
     return tuple(outcomes)
-
-
-def _repository(reference: str) -> str:
-    """A reference without its tag; a colon before the last slash belongs to the host."""
-    head, slash, last = reference.rpartition("/")
-    return f"{head}{slash}{last.partition(':')[0]}"

@@ -89,9 +89,7 @@ def plan_image(
     if store.image(record.image_id) is None:
         return replace(step, reason="not in the store", image_id=record.image_id)
     built = f"{record.built:%Y-%m-%d %H:%M} UTC"
-    return replace(
-        step, action="keep", reason=f"unchanged since {built}", image_id=record.image_id
-    )
+    return replace(step, action="keep", reason=f"unchanged since {built}", image_id=record.image_id)
 
 
 def image_inputs(

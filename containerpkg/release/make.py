@@ -82,9 +82,9 @@ class Workshop:
             self.project, images, store=self.store, records=self.records, force=force
         )
 
-    def stored(self, images: Sequence[Image]) -> dict[Image, StoredImage]:
+    def stored(self, images: Sequence[Image]) -> tuple[tuple[Image, StoredImage], ...]:
         """The images as the store has them; see :meth:`package` for what it raises."""
-        found = {}
+        found = []
         for step in self.plan(images):
             if step.action != "keep":
                 raise StoreError(
@@ -92,8 +92,8 @@ class Workshop:
                     f"{step.reason}",
                     hint=f"containerpkg build {step.image.name}",
                 )
-            found[step.image] = _held(self.store, step.image_id)
-        return found
+            found.append((step.image, _held(self.store, step.image_id)))
+        return tuple(found)
 
     def build(self, images: Sequence[Image], engine: Engine, options: Options) -> Report:
         """Build ``images`` and import them into the store."""
@@ -110,7 +110,7 @@ class Workshop:
         with self.store.locked(), self._packager(options) as packager:
             outcomes = tuple(
                 BuildOutcome(image=image, status="kept", image_id=stored.id)
-                for image, stored in self.stored(images).items()
+                for image, stored in self.stored(images)
             )
             return self._publish(outcomes, packager)
 

@@ -88,8 +88,11 @@ class Packager:
             self._pool.submit(self._make_image, self._project.image(name), stored)
             for name, stored in images.items()
         ]
-        fresh = {layer_nevra(self._blob(layer.blob)).filename: self._layers[layer.blob.digest].result()
-                 for stored in images.values() for layer in _packaged(stored)}
+        fresh = {
+            layer_nevra(self._blob(layer.blob)).filename: self._layers[layer.blob.digest].result()
+            for stored in images.values()
+            for layer in _packaged(stored)
+        }
         return tuple(self._summary(*future.result(), fresh) for future in made)
 
     def close(self) -> None:

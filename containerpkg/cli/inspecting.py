@@ -1,0 +1,117 @@
+"""``containerpkg list``, ``graph``, ``check`` and ``schema``: what needs no engine and no store."""
+
+from __future__ import annotations
+
+import click
+
+from containerpkg.cli import options
+
+
+@click.command("list")
+@options.selection
+@options.as_json
+@click.pass_context
+def list_command(
+    context: click.Context,
+    names: tuple[str, ...],
+    with_parents: bool,
+    with_children: bool,
+    as_json: bool,
+) -> None:
+    """List IMAGEs, or all of them, in build order.
+
+    \b
+    Example:
+      containerpkg list 'foreman*' --with-children
+    """
+    from containerpkg.definitions.listing import list_data, render_list
+
+    images = options.select_images(
+        options.load(context), names, with_parents=with_parents, with_children=with_children
+    )
+    options.print_json(list_data(images)) if as_json else print(render_list(images), end="")
+
+
+@click.command("graph")
+@options.selection
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["tree", "dot", "mermaid", "json"]),
+    default="tree",
+    show_default=True,
+    help="How to draw.",
+)
+@options.as_json
+@click.pass_context
+def graph_command(
+    context: click.Context,
+    names: tuple[str, ...],
+    with_parents: bool,
+    with_children: bool,
+    form: str,
+    as_json: bool,
+) -> None:
+    """Show which image is built from which, as their Dockerfiles say.
+
+    \b
+    Examples:
+      containerpkg graph
+      containerpkg graph --format dot | dot -Tsvg > images.svg
+    """
+    from containerpkg.definitions import graph_views
+
+    project = options.load(context)
+    images = options.select_images(
+        project, names, with_parents=with_parents, with_children=with_children
+    )
+    if as_json or form == "json":
+        options.print_json(graph_views.graph_data(images, project.root))
+        return
+    renderers = {
+        "tree": graph_views.render_tree,
+        "dot": graph_views.render_dot,
+        "mermaid": graph_views.render_mermaid,
+    }
+    print(renderers[form](images), end="")
+
+
+@click.command("check")
+@click.option("--strict", is_flag=True, help="Fail on warnings too.")
+@options.as_json
+@click.pass_context
+def check_command(context: click.Context, strict: bool, as_json: bool) -> int:
+    """Find everything that is wrong without building, all at once.
+
+    Reads containerpkg.yaml, every image.yaml and every Dockerfile; renders every unit, and checks
+    them with podman's quadlet and systemd-analyze where those are installed.
+    """
+    from containerpkg.definitions.check import find_problems, problems_data, render_problems
+    from containerpkg.definitions.load import find_root, load_project
+    from containerpkg.errors import DefinitionError
+    from containerpkg.release.unitcheck import check_project_units
+
+    root = find_root(context.obj.folder)
+    problems = find_problems(root)
+    if not any(problem.severity == "error" for problem in problems):
+        problems = tuple(sorted((*problems, *check_project_units(load_project(root)))))
+    if as_json:
+        options.print_json(problems_data(problems))
+    else:
+        print(render_problems(problems), end="")
+    failing = {"error", "warning"} if strict else {"error"}
+    return DefinitionError.exit_status if failing & {p.severity for p in problems} else 0
+
+
+@click.command("schema")
+@click.argument("name", type=click.Choice(["containerpkg", "image"]))
+def schema_command(name: str) -> None:
+    """Print the JSON Schema of containerpkg.yaml or image.yaml, for an editor.
+
+    \b
+    Example:
+      containerpkg schema image > image.schema.json
+    """
+    from containerpkg.definitions.schema import json_schemas
+
+    print(json_schemas()[f"{name}.schema.json"], end="")

@@ -1,0 +1,42 @@
+"""What a package is made of, decided before anything is written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from containerpkg.packages.version import Nevra
+
+
+@dataclass(frozen=True, kw_only=True)
+class Symlink:
+    """A symbolic link to ``to``."""
+
+    to: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class PackageFile:
+    """A file of a package: ``target`` is its absolute path on the host.
+
+    ``content`` is a file of this machine, which is not changed, or text, or a link.
+    """
+
+    target: str
+    content: Path | str | Symlink
+    mode: int = 0o644
+    config: bool = False
+    """Whether an update keeps what an administrator made of it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PackagePlan:
+    """A package that can be built: :func:`containerpkg.packages.rpmbuild.build` does it."""
+
+    nevra: Nevra
+    time: int
+    """Seconds since 1970 of the build time and of every file in the package."""
+
+    directories: tuple[str, ...] = ()
+    files: tuple[PackageFile, ...] = ()
+    spec: str = field(repr=False)

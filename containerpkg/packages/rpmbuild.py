@@ -1,0 +1,207 @@
+"""Has rpmbuild make the package that a plan describes.
+
+The spec has no script, so rpmbuild starts no shell (rpm 4.20 one, for a folder of its own): it
+reads the staged files, which are hard links where they are large, and writes the package. Whatever
+a machine or a user could add is shut out: only rpm's own macro file is read, and everything that
+goes into a package is defined on the command line.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from containerpkg import process
+from containerpkg.errors import HostError, PackageError
+from containerpkg.files import atomic, link_or_copy
+from containerpkg.packages.plan import PackageFile, PackagePlan, Symlink
+from containerpkg.process import CommandFailed, Run
+
+# rpm's own settings; distributions and users have theirs in other files.
+_RPM = Path("/usr/lib/rpm")
+
+# Smaller files are copied, which gives them the time of the package.
+_LINKED_FROM = 1 << 20
+
+_DEFINES = {
+    # The payload as it is: layers are compressed already, and the rest is small.
+    "_binary_payload": "w.ufdio",
+    "_binary_filedigest_algorithm": "8",
+    "_build_name_fmt": "%%{NAME}-%%{VERSION}-%%{RELEASE}.%%{ARCH}.rpm",
+    # The same package wherever it is built.
+    "_buildhost": "localhost",
+    "_vendor": "containerpkg",
+    "_target_platform": "%{_target_cpu}-%{_target_os}",
+    "optflags": "%{nil}",
+    "use_source_date_epoch_as_buildtime": "1",
+    "clamp_mtime_to_source_date_epoch": "1",
+    "build_mtime_policy": "clamp_to_source_date_epoch",
+    # Nothing looks into files that are not ours, and no program is started.
+    "debug_package": "%{nil}",
+    "_build_id_links": "none",
+    "__os_install_post": "%{nil}",
+    "__check_files": "%{nil}",
+}
+
+
+def build(
+    plan: PackagePlan,
+    work_dir: Path,
+    output_dir: Path,
+    *,
+    run: Run = process.run,
+    keep_failed: bool = False,
+) -> Path:
+    """Build the package of ``plan`` and return its file in ``output_dir``.
+
+    The files are staged below ``work_dir``, which should be on the file system of the content
+    store so that they can be links; ``keep_failed`` leaves them there when rpmbuild fails. The
+    finished package appears in one step and replaces one of its name. Several builds may run at
+    once.
+
+    Raises :class:`ToolError` if rpmbuild is missing, :class:`PackageError` if it fails, and
+    :class:`HostError` if a file cannot be read or written.
+    """
+    _usable(work_dir)
+    with _room(plan, work_dir, keep_failed=keep_failed) as room:
+        with _host_errors(plan):
+            spec = room / f"{plan.nevra.name}.spec"
+            spec.write_text(plan.spec, encoding="utf-8")
+            _stage(plan, room / "root")
+        try:
+            run(argv(plan, room), env=environment(plan, room), cwd=room)
+        except CommandFailed as error:
+            kept = f"\nspec: {spec}" if keep_failed else ""
+            raise PackageError(
+                f"rpmbuild could not build the package {plan.nevra}:\n{error.tail}{kept}",
+                hint="see what rpmbuild says; --debug keeps its folder",
+            ) from error
+        with _host_errors(plan):
+            return _publish(room / "out" / plan.nevra.filename, output_dir)
+
+
+def argv(plan: PackagePlan, room: Path) -> tuple[str, ...]:
+    """The rpmbuild command for a plan that is staged in ``room``."""
+    folders = {
+        "_topdir": room,
+        "_builddir": room / "build",
+        "_rpmdir": room / "out",
+        "_tmppath": room / "tmp",
+        "_dbpath": room / "db",
+    }
+    defines = [*_DEFINES.items(), *((name, str(path)) for name, path in folders.items())]
+    return (
+        "rpmbuild",
+        *(f"--macros={file}" for file in (_RPM / "macros",) if file.exists()),
+        *(f"--rcfile={file}" for file in (_RPM / "rpmrc",) if file.exists()),
+        "-bb",
+        "--quiet",
+        "--nodeps",
+        "--noclean",
+        f"--target={plan.nevra.arch}-linux",
+        f"--buildroot={room / 'root'}",
+        *(f"--define={name} {value}" for name, value in defines),
+        str(room / f"{plan.nevra.name}.spec"),
+    )
+
+
+def environment(plan: PackagePlan, room: Path) -> dict[str, str]:
+    """What rpmbuild must see of the environment, whoever builds."""
+    return {
+        "HOME": str(room),
+        "LC_ALL": "C.UTF-8",
+        "SOURCE_DATE_EPOCH": str(plan.time),
+        "TZ": "UTC",
+    }
+
+
+def _usable(work_dir: Path) -> None:
+    if re.search(r"""[%'"\\\n]""", str(work_dir.absolute())):
+        raise HostError(
+            f"rpmbuild cannot work in {work_dir.absolute()}: its path has a quote, % or backslash",
+            hint="choose another folder with --store",
+        )
+
+
+@contextmanager
+def _room(plan: PackagePlan, work_dir: Path, *, keep_failed: bool) -> Iterator[Path]:
+    """A folder of this build's own, gone at its end."""
+    with _host_errors(plan):
+        work_dir.mkdir(parents=True, exist_ok=True)
+        room = Path(tempfile.mkdtemp(prefix="rpm-", dir=work_dir.absolute()))
+        for name in ("root", "build", "out", "tmp", "db"):
+            (room / name).mkdir()
+    try:
+        yield room
+    except PackageError:
+        if not keep_failed:
+            shutil.rmtree(room, ignore_errors=True)
+        raise
+    except BaseException:
+        shutil.rmtree(room, ignore_errors=True)
+        raise
+    shutil.rmtree(room)
+
+
+def _stage(plan: PackagePlan, root: Path) -> None:
+    """Lay out the files of a package below ``root``; the files they come from stay as they are."""
+    made: set[Path] = set()
+    for directory in plan.directories:
+        path = root / directory.removeprefix("/")
+        path.mkdir(parents=True, exist_ok=True)
+        made.add(path)
+    for file in plan.files:
+        path = root / file.target.removeprefix("/")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _put(file, path, plan.time)
+    for path in made:
+        os.utime(path, (plan.time, plan.time))
+
+
+def _put(file: PackageFile, path: Path, time: int) -> None:
+    match file.content:
+        case Symlink(to=to):
+            path.symlink_to(to)
+        case str(text):
+            path.write_text(text, encoding="utf-8")
+        case Path() as source:
+            status = source.stat()
+            # rpm sets the times of newer files back by itself; a link shares its time with the
+            # store, which keeps it.
+            if status.st_size >= _LINKED_FROM and status.st_mtime >= time:
+                link_or_copy(source, path)
+                return
+            shutil.copyfile(source, path)
+    os.utime(path, (time, time), follow_symlinks=False)
+
+
+def _publish(built: Path, output_dir: Path) -> Path:
+    target = output_dir / built.name
+    output_dir.mkdir(parents=True, exist_ok=True)
+    built.chmod(0o644)
+    try:
+        built.rename(target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        with built.open("rb") as source, atomic(target) as copy:
+            shutil.copyfileobj(source, copy, 1 << 20)
+    return target
+
+
+@contextmanager
+def _host_errors(plan: PackagePlan) -> Iterator[None]:
+    """Tell what stands in the way of a package instead of a bare errno."""
+    try:
+        yield
+    except OSError as error:
+        place = f": {error.filename}" if error.filename else ""
+        raise HostError(
+            f"the package {plan.nevra} cannot be written{place}: {error.strerror}"
+        ) from error

@@ -1,0 +1,103 @@
+"""Has podman's generator and systemd read the units, where those programs are installed."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from containerpkg import process
+from containerpkg.errors import Problem, ToolError
+from containerpkg.process import CommandFailed, Run
+from containerpkg.units.quadlet import QUADLET, SYSTEM, UnitFile
+
+GENERATORS = (Path("/usr/libexec/podman/quadlet"), Path("/usr/lib/podman/quadlet"))
+"""Where distributions put podman's generator, which is in no one's PATH."""
+
+_MESSAGE = re.compile(r"quadlet-generator\[\d+\]: (.*)")
+_UNIT = re.compile(r"---(.+)---")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checked:
+    """What was found wrong, and the programs that were not there to look."""
+
+    problems: tuple[Problem, ...]
+    missing: tuple[str, ...] = ()
+
+
+def check_units(
+    files: Iterable[UnitFile],
+    *,
+    generators: Sequence[Path] = GENERATORS,
+    run: Run = process.run,
+) -> Checked:
+    """Read ``files`` as a host would: Quadlet makes units of them, systemd-analyze verifies those.
+
+    The paths of the problems are the host's. Raises nothing for a unit that is wrong.
+    """
+    generator = next((path for path in generators if path.exists()), None)
+    if generator is None:
+        return Checked(problems=(), missing=("quadlet", "systemd-analyze"))
+    with tempfile.TemporaryDirectory(prefix="containerpkg-units-") as name:
+        quadlet, system = Path(name, "quadlet"), Path(name, "system")
+        quadlet.mkdir()
+        system.mkdir()
+        for file in files:
+            path = Path(file.path)
+            if path.parent == Path(QUADLET):
+                (quadlet / path.name).write_text(file.text)
+            elif path.is_relative_to(SYSTEM):
+                target = system / path.relative_to(SYSTEM)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_text(file.text)
+        lines, ended_well = _lines(
+            run, [str(generator), "-dryrun"], env={"QUADLET_UNIT_DIRS": str(quadlet)}
+        )
+        units, problems = _parse_dryrun(lines)
+        if problems or not ended_well:
+            return Checked(problems=tuple(problems or [_problem(QUADLET, "\n".join(lines))]))
+        for unit, text in units.items():
+            (system / unit).write_text(text)
+        analyze = ["systemd-analyze", "verify", "--man=no", "--recursive-errors=no"]
+        analyze += [str(system / unit) for unit in sorted(units)]
+        try:
+            lines, ended_well = _lines(run, analyze, env={"SYSTEMD_LOG_LEVEL": "warning"})
+        except ToolError:
+            return Checked(problems=(), missing=("systemd-analyze",))
+        own = [line.replace(f"{system}/", "") for line in lines if str(system) in line]
+        if not ended_well and not own:
+            own = lines
+        return Checked(problems=tuple(_problem(QUADLET, line) for line in own))
+
+
+def _lines(run: Run, argv: Sequence[str], *, env: dict[str, str]) -> tuple[list[str], bool]:
+    """What a program prints on both streams, and whether its status is 0."""
+    lines: list[str] = []
+    try:
+        run(argv, env=env, on_line=lines.append)
+    except CommandFailed:
+        return lines, False
+    return lines, True
+
+
+def _parse_dryrun(lines: Iterable[str]) -> tuple[dict[str, str], list[Problem]]:
+    """Units by name, and complaints, of ``quadlet -dryrun``, which prints both."""
+    units: dict[str, list[str]] = {}
+    problems: list[Problem] = []
+    current: list[str] = []
+    for line in lines:
+        if message := _MESSAGE.fullmatch(line):
+            if not message[1].startswith(("Loading source", "Generating", "Using")):
+                problems.append(_problem(QUADLET, message[1]))
+        elif unit := _UNIT.fullmatch(line):
+            current = units.setdefault(unit[1], [])
+        else:
+            current.append(line)
+    return {name: "\n".join(text) + "\n" for name, text in units.items()}, problems
+
+
+def _problem(path: str, message: str) -> Problem:
+    return Problem(path=Path(path), message=message)

@@ -1,0 +1,176 @@
+"""Renders the Quadlet units of an image's services, see podman-systemd.unit(5)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from containerpkg.definitions.model import duration_seconds
+from containerpkg.definitions.service import ConfigFile, Health, Mount, Service
+from containerpkg.errors import PackageError
+from containerpkg.templates import render
+from containerpkg.units import systemd
+from containerpkg.units.systemd import UnitText, argument, names, setting
+from containerpkg.units.sysconfig import render_defaults, sysconfig_path
+
+IMAGES = "/usr/share/containerpkg/images"
+"""Where a host keeps the OCI image layouts."""
+
+QUADLET = "/usr/share/containers/systemd"
+"""Where packages put Quadlet units."""
+
+SYSTEM = "/usr/lib/systemd/system"
+"""Where packages put systemd units and their drop-ins."""
+
+Podman = tuple[int, int]
+"""The oldest podman (major, minor) that must understand the units."""
+
+
+@dataclass(frozen=True, kw_only=True, order=True)
+class UnitFile:
+    """A file that a unit is made of: where the host keeps it, and its text."""
+
+    path: str
+    text: str
+
+
+def config_path(service: str, config: ConfigFile) -> str:
+    """Where the host keeps a service's configuration file."""
+    return config.path or f"/etc/{service}/{PurePosixPath(config.source).name}"
+
+
+def render_units(
+    image: str,
+    services: Mapping[str, Service],
+    *,
+    package: str,
+    repository: str,
+    tag: str,
+    digest: str,
+    podman: Podman,
+    project: Path | None = None,
+) -> tuple[UnitFile, ...]:
+    """The files that make units of an image's services, sorted by path.
+
+    ``image`` is the image's name, ``digest`` its manifest digest (``sha256:`` and 64 hexadecimal
+    digits), ``project`` the root of the project whose templates come first. An image without
+    services has no units.
+
+    Raises :class:`PackageError` for a value that no unit can carry, and for two units of a name.
+    """
+    if not services:
+        return ()
+    _no_clashes(image, services)
+    files: dict[str, str] = {}
+
+    def add(path: str, template: str, values: Mapping[str, object]) -> None:
+        files[path] = render(
+            template, values, kind="systemd", serialize=systemd.checked, project=project
+        )
+
+    common: dict[str, object] = {
+        "image": names([image]),
+        "package": setting(package),
+        "repository": argument(repository),
+        "digest": argument(digest),
+        "reference": argument(f"{repository}:{tag}"),
+        "layout": argument(f"{IMAGES}/{image}"),
+    }
+    longest = max(duration_seconds(service.start_timeout) for service in services.values())
+    add(f"{QUADLET}/{image}.image", "quadlet.image.j2", common | {"start_timeout": longest})
+    add(
+        f"{SYSTEM}/{image}-image.service.d/50-containerpkg.conf", "image.service.conf.j2", common
+    )
+    for name, service in services.items():
+        try:
+            values = common | _container(image, name, service, podman)
+        except PackageError as error:
+            raise PackageError(f"service '{name}': {error.message}", hint=error.hint) from error
+        add(f"{QUADLET}/{name}.container", "quadlet.container.j2", values)
+        if service.environment:
+            files[defaults_path(image, name)] = render_defaults(service.environment)
+        # Images may share a volume or a network: its unit is the same in every package.
+        for volume in service.volumes:
+            add(f"{QUADLET}/{volume}.volume", "quadlet.volume.j2", {"name": names([volume])})
+        for network in service.networks:
+            add(f"{QUADLET}/{network}.network", "quadlet.network.j2", {"name": names([network])})
+    return tuple(UnitFile(path=path, text=text) for path, text in sorted(files.items()))
+
+
+def defaults_path(image: str, service: str) -> str:
+    """Where the host keeps the package's defaults for a service's environment."""
+    return f"{IMAGES}/{image}/{service}.env"
+
+
+def _container(image: str, name: str, service: Service, podman: Podman) -> dict[str, object]:
+    """The values of ``quadlet.container.j2``."""
+    entrypoint = service.entrypoint
+    return {
+        "service": names([name]),
+        "description": setting(service.description or f"{name}, a container of {image}"),
+        "requires": names(service.requires),
+        "wants": names(service.wants),
+        "after": names(service.after),
+        "podman_5": podman >= (5, 0),
+        "entrypoint": argument(entrypoint) if entrypoint else None,
+        "entrypoint_option": systemd.words([f"--entrypoint={entrypoint}"]),
+        "command": systemd.words(service.command),
+        "user": argument(service.user) if service.user else None,
+        "ports": [argument(port) for port in service.ports],
+        "networks": [argument(f"{network}.network") for network in service.networks],
+        "volumes": [
+            *(argument(f"{volume}.volume:{at}:rw") for volume, at in service.volumes.items()),
+            *(_mount(mount) for mount in service.mounts),
+            # A single file below /etc has a label that SELinux hides from containers.
+            *(argument(f"{config_path(name, c)}:{c.target}:ro,z") for c in service.config),
+        ],
+        "defaults": argument(defaults_path(image, name)) if service.environment else None,
+        "sysconfig": argument(sysconfig_path(name)),
+        "health": _health(service.health) if service.health else None,
+        "read_only": service.read_only,
+        "tmpfs": [argument(path) for path in service.tmpfs],
+        "capabilities": [names([f"CAP_{name}"]) for name in service.capabilities],
+        "start_timeout": duration_seconds(service.start_timeout),
+        "stop_timeout": duration_seconds(service.stop_timeout),
+        "restart": names([service.restart]),
+        "wanted_by": names(service.wanted_by),
+    }
+
+
+def _mount(mount: Mount) -> UnitText:
+    # Quadlet also writes the path into RequiresMountsFor=, in some versions without quoting.
+    if any(character in mount.source for character in "\\\"'"):
+        raise PackageError(
+            f"the host path {mount.source!r} contains a quote or a backslash",
+            hint="mount its parent directory, or rename it",
+        )
+    options = "ro" if mount.read_only else "rw"
+    if mount.label:
+        options += {"shared": ",z", "private": ",Z"}[mount.label]
+    return argument(f"{mount.source}:{mount.target}:{options}")
+
+
+def _health(health: Health) -> dict[str, object]:
+    return {
+        "command": systemd.shell_command(health.command),
+        "interval": duration_seconds(health.interval),
+        "timeout": duration_seconds(health.timeout),
+        "retries": health.retries,
+        "start_period": duration_seconds(health.start_period),
+    }
+
+
+def _no_clashes(image: str, services: Mapping[str, Service]) -> None:
+    """Every unit that Quadlet makes of a file needs a name of its own."""
+    made = Counter(list(services))
+    made[f"{image}-image"] += 1
+    made.update({f"{v}-volume" for service in services.values() for v in service.volumes})
+    made.update({f"{n}-network" for service in services.values() for n in service.networks})
+    for name, count in made.items():
+        if count > 1:
+            raise PackageError(
+                f"image '{image}' would have two units called {name}.service",
+                hint="rename the service",
+            )

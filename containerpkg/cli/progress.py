@@ -1,4 +1,4 @@
-"""Progress for people: a live view on a terminal, one line per event elsewhere; always on stderr."""
+"""Progress for people, on stderr: a live view on a terminal, one line per event elsewhere."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ _BASE: Any = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
 class _Loader(_BASE):  # type: ignore[misc]
     """Composes nodes with the scalars of YAML 1.2 instead of 1.1."""
 
-    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012
+    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}
 
 
 for _tag, _pattern, _first in (

@@ -1,4 +1,4 @@
-"""Which images have to be built, and why: decided from the inputs of each and the store's records."""
+"""Which images have to be built, and why: decided from their inputs and the store's records."""
 
 from __future__ import annotations
 

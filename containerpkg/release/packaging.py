@@ -1,4 +1,4 @@
-"""From stored images to packages in a repository folder: what is there already is not made again."""
+"""From stored images to packages in a repository folder; what is there is not made again."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ class Packager:
     def _make_image(
         self, image: Image, stored: StoredImage
     ) -> tuple[Image, StoredImage, PackageRecord, bool, bool]:
-        """Give the image, what it is in the store, its record, and whether content and file are new."""
+        """Also whether the content is new, and whether the file is."""
         content = self._content(image, stored)
         key = _content_key(self._plan(image, content, _UNRELEASED))
         record = self._records.package(image.package, key)

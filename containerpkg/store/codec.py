@@ -14,6 +14,8 @@ _GZIP_MAGIC = b"\x1f\x8b"
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 _GZIP_WINDOW = 31  # zlib's way of asking for a gzip header; it carries no time and no name
 
+# zstd's own choice, four windows, costs a third more memory for 0.4 % less output.
+_SMALLEST_JOB = 21
 
 DAMAGED = (zlib.error, zstandard.ZstdError)
 """What a decoder raises for damaged input."""
@@ -42,7 +44,11 @@ def encoder(form: Layers) -> Encoder:
         return zlib.compressobj(form.level, zlib.DEFLATED, _GZIP_WINDOW)
     # The output is the same for every number of threads but zero, so never ask for zero.
     threads = len(os.sched_getaffinity(0))
-    return zstandard.ZstdCompressor(level=form.level, threads=max(1, threads)).compressobj()
+    window = zstandard.ZstdCompressionParameters.from_level(form.level).window_log
+    parameters = zstandard.ZstdCompressionParameters.from_level(
+        form.level, threads=threads, job_size=1 << max(window, _SMALLEST_JOB)
+    )
+    return zstandard.ZstdCompressor(compression_params=parameters).compressobj()
 
 
 def decoder(start: bytes) -> Decoder:

@@ -59,7 +59,8 @@ def import_images(
     with store.workspace("import") as folder:
         reading = _Reading(store, folder, images, progress=progress, on_layer=on_layer)
         try:
-            with tarfile.open(fileobj=cast("IO[bytes]", stream), mode="r|", bufsize=CHUNK) as tar:
+            forward = cast("IO[bytes]", _Forward(stream))
+            with tarfile.open(fileobj=forward, mode="r:") as tar:
                 for member in tar:
                     reading.take(tar, member)
         except (tarfile.TarError, EOFError) as error:
@@ -71,6 +72,41 @@ def import_images(
             reading.close()
         layers = reading.layers()
         return tuple(_complete(store, image, reading.documents, layers) for image in images)
+
+
+class _Forward:
+    """A stream as a file that can be told to skip ahead.
+
+    tarfile reads such a file as it is; its own mode for streams copies every byte twice more.
+    """
+
+    def __init__(self, stream: ByteStream) -> None:
+        self._stream = stream
+        self._position = 0
+
+    def tell(self) -> int:
+        return self._position
+
+    def seek(self, position: int) -> int:
+        if position < self._position:
+            raise tarfile.ReadError("the members of the stream overlap")
+        while self._position < position:
+            if not self.read(min(CHUNK, position - self._position)):
+                raise tarfile.ReadError("unexpected end of data")
+        return position
+
+    def read(self, size: int) -> bytes:
+        """Exactly ``size`` bytes unless the stream ends."""
+        data = self._stream.read(size)
+        if 0 < len(data) < size:
+            parts = [data]
+            missing = size - len(data)
+            while missing and (data := self._stream.read(missing)):
+                parts.append(data)
+                missing -= len(data)
+            data = b"".join(parts)
+        self._position += len(data)
+        return data
 
 
 class _Reading:

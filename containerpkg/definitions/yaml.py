@@ -224,6 +224,4 @@ def _syntax_problem(error: yaml.YAMLError, path: Path, text: str) -> Problem:
     # A reader's error knows the place only as an offset.
     before = text.encode()[: getattr(error, "position", 0)]
     reason = getattr(error, "reason", "unknown mistake")
-    return Problem(
-        path=path, line=before.count(b"\n") + 1, message=f"is not valid YAML: {reason}"
-    )
+    return Problem(path=path, line=before.count(b"\n") + 1, message=f"is not valid YAML: {reason}")

@@ -48,7 +48,7 @@ def find_inconsistencies(reading: Reading) -> tuple[Problem, ...]:
 
 
 def missing_image(reading: Reading, use: ImageUse) -> str | None:
-    """The name below the project's registry that ``use`` means, if ``images/`` has no such image."""
+    """The name below the project's registry that ``use`` means, if no image has it."""
     if reading.project is None:
         return None
     namespace = Reference.parse(f"{reading.project.model.registry}/x").repository.removesuffix("x")

@@ -1,3 +1,4 @@
+# ruff: noqa: E501, ISC004 - the tables hold whole messages
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping

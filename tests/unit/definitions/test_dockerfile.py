@@ -1,4 +1,4 @@
-# ruff: noqa: E501, ISC004 - the tables hold whole messages
+# ruff: noqa: E501 - the tables hold whole messages
 from __future__ import annotations
 
 from pathlib import Path
@@ -245,6 +245,7 @@ def test_onbuild_of_the_last_stage_is_kept_for_its_children() -> None:
         ("FROM a\nCOPPY x y\nRNU x",
          [(2, "'COPPY' is not an instruction", "did you mean 'COPY'?"),
           (3, "'RNU' is not an instruction", "did you mean 'RUN'?")]),
+        ("FROM a\n\\\n\n", [(2, "there is no instruction before the end of this line's continuation", "")]),
         ("FROM a\nONBUILD FROM b", [(2, "FROM is not allowed behind ONBUILD", "")]),
         ("FROM a\nONBUILD", [(2, "ONBUILD needs an instruction behind it", "")]),
         ("FROM a\nRUN x\n\n# c\nRUN <<EOF\nRUN y\n",

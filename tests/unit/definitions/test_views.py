@@ -1,4 +1,4 @@
-# ruff: noqa: E501, ISC004 - the tables hold whole messages
+# ruff: noqa: E501 - the tables hold whole messages
 """What a loaded project looks like: order, selection, table and graph."""
 
 from __future__ import annotations

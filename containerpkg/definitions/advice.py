@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from containerpkg.definitions.consistency import CA_SECRET
+from containerpkg.definitions.consistency import CA_SECRET, missing_image
 from containerpkg.definitions.dockerfile import PLATFORM_ARGUMENTS
 from containerpkg.definitions.reading import Reading
 from containerpkg.definitions.reference import DEFAULT_DOMAIN, Reference
@@ -89,7 +89,7 @@ def _base_warnings(reading: Reading) -> Iterator[Problem]:
                     f"{use.instruction} {use.reference} is {reference}, not this project's image"
                 )
                 hint = f"for images/{own} write {registry}/{own}"
-            elif reference.digest is None:
+            elif reference.digest is None and missing_image(reading, use) is None:
                 message = f"{use.instruction} {use.reference} can be another image tomorrow"
                 hint = "add its digest: NAME:TAG@sha256:…"
             else:

@@ -8,6 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from containerpkg.definitions import graph
+from containerpkg.definitions.dockerfile import ImageUse
 from containerpkg.definitions.edges import Edge
 from containerpkg.definitions.image import ImageFile
 from containerpkg.definitions.project import ProjectFile
@@ -46,25 +47,33 @@ def find_inconsistencies(reading: Reading) -> tuple[Problem, ...]:
     )
 
 
-def _parent_problems(reading: Reading) -> Iterator[Problem]:
+def missing_image(reading: Reading, use: ImageUse) -> str | None:
+    """The name below the project's registry that ``use`` means, if no image has it."""
     if reading.project is None:
-        return
-    # Any name below the registry will do; the reference only normalises the registry itself.
-    namespace = Reference.parse(f"{reading.project.model.registry}/x").repository[:-1]
+        return None
+    namespace = Reference.parse(f"{reading.project.model.registry}/x").repository.removesuffix("x")
+    repository = Reference.parse(use.reference).repository
+    name = repository.removeprefix(namespace)
+    if name == repository or "/" in name or name in reading.folders:
+        return None
+    return name
+
+
+def _parent_problems(reading: Reading) -> Iterator[Problem]:
     for name, uses in reading.uses.items():
         for edge in uses.edges:
-            if Reference.parse(edge.reference).digest:
+            digest = Reference.parse(edge.reference).digest
+            if digest:
                 yield Problem(
                     path=edge.path,
                     line=edge.line,
                     message=f"{edge.instruction} {edge.reference} names an image of this project "
                     "by digest, which is not known before it is built",
-                    hint=f"write it without '@{edge.reference.partition('@')[2]}'",
+                    hint=f"write it without '@{digest}'",
                 )
         for use in uses.external:
-            repository = Reference.parse(use.reference).repository
-            wanted = repository.removeprefix(namespace)
-            if wanted == repository or "/" in wanted:
+            wanted = missing_image(reading, use)
+            if wanted is None:
                 continue
             yield Problem(
                 path=reading.dockerfiles[name].path,

@@ -39,7 +39,7 @@ PLATFORM_ARGUMENTS = (
 )  # fmt: skip
 
 _STAGE_NAME = re.compile(r"[a-z][a-z0-9_.-]*")
-_NUMBER = re.compile(r"[+-]?[0-9]+")
+_NUMBER = re.compile(r"[+-]?[0-9]{1,18}")
 _PLATFORM = re.compile(r"[A-Za-z0-9_.-]+(\([A-Za-z0-9_.-]*\))?(/[A-Za-z0-9_.-]+){0,2}")
 _MACHINES = {
     "x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm/v7", "i686": "386",

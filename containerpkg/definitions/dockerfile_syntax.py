@@ -108,10 +108,12 @@ def _instruction(command: dockerfile.Command, escape: str) -> Instruction:
 
 
 def _unknown_problem(command: dockerfile.Command, path: Path) -> Problem | None:
-    name = command.cmd.upper()
+    name = (command.cmd or "").upper()
     inner = (command.sub_cmd or "").upper()
     message = hint = ""
-    if name not in INSTRUCTIONS:
+    if not name:
+        message = "there is no instruction before the end of this line's continuation"
+    elif name not in INSTRUCTIONS:
         message = f"'{command.cmd}' is not an instruction"
         hint = suggestion(name, INSTRUCTIONS, all_known="instructions")
     elif name == "ONBUILD" and not inner:

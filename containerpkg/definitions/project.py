@@ -119,13 +119,13 @@ class ProjectFile(Model):
     """The family of hosts that packages are made for."""
 
     build: ProjectBuild = ProjectBuild()
-    """How images are built."""
+    """Settings for the builds of all images."""
 
     layers: Layers = Layers()
     """How layers are compressed."""
 
     repository: Repository = Repository()
-    """The yum repository that is published."""
+    """Settings of the yum repository."""
 
     output: Line = "out"
     """The folder that packages and the repository go to."""

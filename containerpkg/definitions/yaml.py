@@ -125,7 +125,7 @@ class _Reader:
         try:
             root = yaml.compose(text, Loader=_Loader)
         except yaml.YAMLError as error:
-            raise DefinitionError([_syntax_problem(error, self._path)]) from error
+            raise DefinitionError([_syntax_problem(error, self._path, text)]) from error
         if root is None:
             fields = self._model.model_fields.items()
             needed = ", ".join(name for name, field in fields if field.is_required())
@@ -204,7 +204,7 @@ class _Reader:
         self.problems.append(Problem(path=self._path, line=line, key=dotted(keys), message=message))
 
 
-def _syntax_problem(error: yaml.YAMLError, path: Path) -> Problem:
+def _syntax_problem(error: yaml.YAMLError, path: Path, text: str) -> Problem:
     if isinstance(error, yaml.MarkedYAMLError):
         mark = error.problem_mark or error.context_mark
         what = error.problem or error.context or "unknown mistake"
@@ -221,5 +221,7 @@ def _syntax_problem(error: yaml.YAMLError, path: Path) -> Problem:
             message=f"is not valid YAML: {what}",
             hint=hint,
         )
+    # A reader's error knows the place only as an offset.
+    before = text.encode()[: getattr(error, "position", 0)]
     reason = getattr(error, "reason", "unknown mistake")
-    return Problem(path=path, message=f"is not valid YAML: {reason}")
+    return Problem(path=path, line=before.count(b"\n") + 1, message=f"is not valid YAML: {reason}")

@@ -22,7 +22,7 @@ def find_root(start: Path) -> Path:
             return candidate
     raise UsageError(
         f"there is no {PROJECT_FILE} in {folder} or in a folder above it",
-        hint="change to the folder of a project, or name it with --project",
+        hint="change to the folder of a project, or name it with --directory",
     )
 
 

@@ -205,9 +205,7 @@ def _end(child: subprocess.Popen[bytes]) -> None:
 class _Feeder:
     """Writes a program's standard input from a thread, keeping what went wrong."""
 
-    def __init__(
-        self, child: subprocess.Popen[bytes], write: Callable[[IO[bytes]], None]
-    ) -> None:
+    def __init__(self, child: subprocess.Popen[bytes], write: Callable[[IO[bytes]], None]) -> None:
         self._child, self._write = child, write
         self._error: Exception | None = None
         self._thread = threading.Thread(target=self._feed, daemon=True)

@@ -82,9 +82,9 @@ class Service(Model):
     entrypoint: Line | None = None
     """A program that replaces the image's own entrypoint."""
 
-    user: Annotated[str, Field(pattern=r"^[a-z0-9_][a-z0-9_-]*(?::[a-z0-9_][a-z0-9_-]*)?$")] | None = (
-        None
-    )
+    user: (
+        Annotated[str, Field(pattern=r"^[a-z0-9_][a-z0-9_-]*(?::[a-z0-9_][a-z0-9_-]*)?$")] | None
+    ) = None
     ports: tuple[Port, ...] = ()
     volumes: dict[Name, AbsolutePath] = {}
     """Named data volumes and where the container sees them; they outlive the package."""

@@ -207,9 +207,7 @@ def _layout(
             {
                 "digest": layer.digest,
                 "size": layer.size,
-                "package": nevra.name
-                if layer.size < CARRIED_BELOW
-                else layer_nevra(layer).name,
+                "package": nevra.name if layer.size < CARRIED_BELOW else layer_nevra(layer).name,
             }
             for layer in content.layers
         ],

@@ -80,9 +80,7 @@ def render_units(
     }
     longest = max(duration_seconds(service.start_timeout) for service in services.values())
     add(f"{QUADLET}/{image}.image", "quadlet.image.j2", common | {"start_timeout": longest})
-    add(
-        f"{SYSTEM}/{image}-image.service.d/50-containerpkg.conf", "image.service.conf.j2", common
-    )
+    add(f"{SYSTEM}/{image}-image.service.d/50-containerpkg.conf", "image.service.conf.j2", common)
     for name, service in services.items():
         try:
             values = common | _container(image, name, service, podman)

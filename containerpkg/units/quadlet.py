@@ -12,8 +12,8 @@ from containerpkg.definitions.service import ConfigFile, Health, Mount, Service
 from containerpkg.errors import PackageError
 from containerpkg.templates import render
 from containerpkg.units import systemd
-from containerpkg.units.systemd import UnitText, argument, names, setting
 from containerpkg.units.sysconfig import render_defaults, sysconfig_path
+from containerpkg.units.systemd import UnitText, argument, names, setting
 
 IMAGES = "/usr/share/containerpkg/images"
 """Where a host keeps the OCI image layouts."""

@@ -8,9 +8,9 @@ blanks) and for sections (at the first column). Hence:
 - a percent sign is written as ``%{percent}``, a macro of the spec's own. Doubling it would not do:
   in ``\%%{x`` the backslash hides the first, and the count sees a macro that never ends;
 - a backslash at the end of a line is followed by ``%{nil}``, or the next line would join it;
-- no quoting keeps an expanded line from being ``%install`` or ``%if``. In descriptions, the only
-  text with lines of its own, a word joiner (U+2060, no width, no break) goes before a percent sign
-  that begins a line; tags have their name before the text.
+- no quoting keeps an expanded line from being ``%install`` or ``%if``, or a comment. In
+  descriptions, the only text with lines of its own, a word joiner (U+2060, no width, no break) goes
+  before a percent sign or a hash that begins a line; tags have their name before the text.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def description(value: str) -> SpecText:
     """Text of several lines; long ones are wrapped unless they begin with a blank.
 
     What rpm reads is ``value`` without the blanks at the ends of its lines, and with a word joiner
-    before each percent sign that begins a line.
+    before each percent sign or hash that begins a line.
     """
     lines: list[str] = []
     for text in value.strip().split("\n"):
@@ -126,7 +126,7 @@ def _wrapped(text: str) -> list[str]:
 
 def _described(text: str) -> str:
     blanks = len(text) - len(text.lstrip(" \t"))
-    if text[blanks:].startswith("%"):
+    if text[blanks:].startswith(("%", "#")):
         text = text[:blanks] + _JOINER + text[blanks:]
     return _escaped(text)
 

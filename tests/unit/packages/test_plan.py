@@ -1,0 +1,301 @@
+from pathlib import Path
+
+import pytest
+
+from containerpkg.definitions.image import ImageFile
+from containerpkg.errors import PackageError
+from containerpkg.packages.image import ImageContent, Origin, plan_image
+from containerpkg.packages.layer import Blob, plan_layer
+from containerpkg.packages.plan import PackageFile, PackagePlan, Symlink
+from containerpkg.packages.targets import TARGETS
+
+STORE = Path("/store")
+FOLDER = Path("/project/images/redis")
+
+
+def blob(digit: str, size: int) -> Blob:
+    return Blob(digest=f"sha256:{64 * digit}", size=size, path=STORE / digit)
+
+
+BASE, TOP = blob("a", 30_000_000), blob("b", 1000)
+CONTENT = ImageContent(
+    repository="quay.io/foreman/redis",
+    tag="7.0",
+    manifest=blob("c", 500),
+    config=blob("d", 900),
+    layers=(BASE, TOP, TOP),
+    architecture="arm/v7",
+    created=1_700_000_000,
+)
+
+
+def plan(file: dict[str, object], *, target: str = "el9", version: str = "7.0") -> PackagePlan:
+    return plan_image(
+        "redis",
+        ImageFile.model_validate({"summary": "A store, 100% in memory", "license": "MIT"} | file),
+        CONTENT,
+        package="redis-container",
+        version=version,
+        release="2",
+        folder=FOLDER,
+        origin=Origin(root=Path("/project"), vendor="ACME", packager="Ops <o@a.example>"),
+        target=TARGETS[target],
+    )
+
+
+def short(text: str) -> str:
+    """Long digests as ``aaa*``, for the eye."""
+    for digit in "abcd":
+        text = text.replace(64 * digit, 3 * digit + "*")
+    return text
+
+
+def test_a_layer_package_is_made_of_its_blob_alone() -> None:
+    plan = plan_layer(BASE)
+    assert str(plan.nevra) == "oci-layer-aaaaaaaaaaaaaaaa-1-1.noarch"
+    assert plan.time == 946_684_800
+    assert plan.directories == (
+        "/usr/share/containerpkg",
+        "/usr/share/containerpkg/blobs",
+        "/usr/share/containerpkg/blobs/sha256",
+    )
+    assert plan.files == (
+        PackageFile(target="/usr/share/containerpkg/blobs/sha256/" + 64 * "a", content=STORE / "a"),
+    )
+    assert (
+        short(plan.spec)
+        == """\
+%define percent %%
+Name: oci-layer-aaaaaaaaaaaaaaaa
+Version: 1
+Release: 1
+Summary: Layer of container images
+License: LicenseRef-oci-layer
+BuildArch: noarch
+AutoReqProv: no
+Provides: oci-blob(sha256:aaa*)
+
+%description
+One layer of container images, compressed as a registry has it. Every image
+that is built on it requires it by its digest. The packages of those images
+say what it contains and under which licenses.
+
+%files
+%dir %attr(0755,root,root) /usr/share/containerpkg
+%dir %attr(0755,root,root) /usr/share/containerpkg/blobs
+%dir %attr(0755,root,root) /usr/share/containerpkg/blobs/sha256
+%attr(0644,root,root) /usr/share/containerpkg/blobs/sha256/aaa*
+"""
+    )
+
+
+SERVICE: dict[str, object] = {
+    "description": "Redis.\n%post\nrm -rf /",
+    "url": "https://redis.example/a b",
+    "services": {
+        "redis": {
+            "config": [
+                {
+                    "source": "container-assets/redis.conf",
+                    "target": "/etc/redis.conf",
+                    "mode": "0640",
+                }
+            ],
+            "environment": {"A": "b"},
+        }
+    },
+}
+
+
+def test_the_spec_of_an_image_with_a_service() -> None:
+    made = plan(SERVICE)
+    assert str(made.nevra) == "redis-container-7.0-2.el9.armv7hl"
+    assert made.time == 1_700_000_000
+    assert (
+        short(made.spec)
+        == """\
+%define percent %%
+Name: redis-container
+Version: 7.0
+Release: 2.el9
+Summary: A store, 100%{percent} in memory
+License: MIT
+URL: https://redis.example/a%{percent}20b
+Vendor: ACME
+Packager: Ops <o@a.example>
+AutoReqProv: no
+Provides: container(quay.io/foreman/redis) = 7.0
+Provides: oci-manifest(sha256:ccc*)
+Provides: oci-image-id(sha256:ddd*)
+Requires: oci-blob(sha256:aaa*)
+Requires: podman >= 5.0
+
+%description
+Redis.
+\u2060%{percent}post
+rm -rf /
+
+%files
+%dir %attr(0755,root,root) /etc/redis
+%dir %attr(0755,root,root) /usr/lib/systemd/system/redis-image.service.d
+%dir %attr(0755,root,root) /usr/share/containerpkg
+%dir %attr(0755,root,root) /usr/share/containerpkg/blobs
+%dir %attr(0755,root,root) /usr/share/containerpkg/blobs/sha256
+%dir %attr(0755,root,root) /usr/share/containerpkg/images
+%dir %attr(0755,root,root) /usr/share/containerpkg/images/redis
+%config(noreplace) %attr(0640,root,root) /etc/redis/redis.conf
+%config(noreplace) %attr(0640,root,root) /etc/sysconfig/redis
+%attr(0644,root,root) /usr/lib/systemd/system/redis-image.service.d/50-containerpkg.conf
+%attr(0644,root,root) /usr/share/containerpkg/blobs/sha256/bbb*
+%attr(0644,root,root) /usr/share/containerpkg/blobs/sha256/ccc*
+%attr(0644,root,root) /usr/share/containerpkg/blobs/sha256/ddd*
+%attr(-,root,root) /usr/share/containerpkg/images/redis/blobs
+%attr(0644,root,root) /usr/share/containerpkg/images/redis/image.json
+%attr(0644,root,root) /usr/share/containerpkg/images/redis/index.json
+%attr(0644,root,root) /usr/share/containerpkg/images/redis/manifest.json
+%attr(0644,root,root) /usr/share/containerpkg/images/redis/oci-layout
+%attr(0644,root,root) /usr/share/containerpkg/images/redis/redis.env
+%attr(0644,root,root) /usr/share/containers/systemd/redis.container
+%attr(0644,root,root) /usr/share/containers/systemd/redis.image
+"""
+    )
+
+
+def test_the_files_of_an_image_with_a_service() -> None:
+    made = plan(SERVICE)
+    listed = [f"%dir %attr(0755,root,root) {path}" for path in made.directories]
+    for file in made.files:
+        mode = "-" if isinstance(file.content, Symlink) else f"{file.mode:04o}"
+        config = "%config(noreplace) " if file.config else ""
+        listed.append(f"{config}%attr({mode},root,root) {file.target}")
+    assert made.spec.partition("%files\n")[2].splitlines() == listed
+    content = {file.target: file.content for file in made.files}
+    assert content["/etc/redis/redis.conf"] == FOLDER / "container-assets/redis.conf"
+    blobs = "/usr/share/containerpkg/blobs/sha256/"
+    assert {path: content[path] for path in content if path.startswith(blobs)} == {
+        blobs + 64 * "b": STORE / "b",
+        blobs + 64 * "c": STORE / "c",
+        blobs + 64 * "d": STORE / "d",
+    }
+    home = "/usr/share/containerpkg/images/redis/"
+    assert content[home + "blobs"] == Symlink(to="../../blobs")
+    assert content[home + "oci-layout"] == '{\n  "imageLayoutVersion": "1.0.0"\n}\n'
+    assert (
+        short(str(content[home + "index.json"]))
+        == """\
+{
+  "schemaVersion": 2,
+  "mediaType": "application/vnd.oci.image.index.v1+json",
+  "manifests": [
+    {
+      "mediaType": "application/vnd.oci.image.manifest.v1+json",
+      "digest": "sha256:ccc*",
+      "size": 500,
+      "platform": {
+        "architecture": "arm",
+        "os": "linux",
+        "variant": "v7"
+      },
+      "annotations": {
+        "org.opencontainers.image.ref.name": "quay.io/foreman/redis:7.0"
+      }
+    }
+  ]
+}
+"""
+    )
+    assert (
+        short(str(content[home + "manifest.json"]))
+        == """\
+[
+  {
+    "Config": "blobs/sha256/ddd*",
+    "RepoTags": [
+      "quay.io/foreman/redis:7.0"
+    ],
+    "Layers": [
+      "blobs/sha256/aaa*",
+      "blobs/sha256/bbb*",
+      "blobs/sha256/bbb*"
+    ]
+  }
+]
+"""
+    )
+    assert (
+        short(str(content[home + "image.json"]))
+        == """\
+{
+  "name": "redis",
+  "package": "redis-container",
+  "version": "7.0",
+  "reference": "quay.io/foreman/redis:7.0",
+  "manifest": "sha256:ccc*",
+  "id": "sha256:ddd*",
+  "architecture": "arm/v7",
+  "layers": [
+    {
+      "digest": "sha256:aaa*",
+      "size": 30000000,
+      "package": "oci-layer-aaaaaaaaaaaaaaaa"
+    },
+    {
+      "digest": "sha256:bbb*",
+      "size": 1000,
+      "package": "redis-container"
+    },
+    {
+      "digest": "sha256:bbb*",
+      "size": 1000,
+      "package": "redis-container"
+    }
+  ],
+  "services": [
+    "redis"
+  ]
+}
+"""
+    )
+
+
+def test_an_image_without_services_needs_no_podman_and_brings_no_units() -> None:
+    made = plan({}, target="fedora")
+    assert str(made.nevra) == "redis-container-7.0-2.fc.armv7hl"
+    assert [line for line in made.spec.splitlines() if line.startswith(("Requires", "URL"))] == [
+        f"Requires: oci-blob(sha256:{64 * 'a'})"
+    ]
+    assert made.directories == (
+        "/usr/share/containerpkg",
+        "/usr/share/containerpkg/blobs",
+        "/usr/share/containerpkg/blobs/sha256",
+        "/usr/share/containerpkg/images",
+        "/usr/share/containerpkg/images/redis",
+    )
+
+
+@pytest.mark.parametrize(
+    ("file", "version", "message"),
+    [
+        ({}, "7-0", "RPM does not allow the version '7-0' in package 'redis-container'"),
+        ({"summary": "a\x9b"}, "7", "'a\\x9b' contains a control character"),
+        (
+            {
+                "services": {
+                    name: {"config": [{"source": name, "target": "/c", "path": "/etc/same"}]}
+                    for name in ("a", "b")
+                }
+            },
+            "7",
+            "two different files would be /etc/same",
+        ),
+    ],
+)
+def test_refused(file: dict[str, object], version: str, message: str) -> None:
+    with pytest.raises(PackageError) as caught:
+        plan(file, version=version)
+    assert caught.value.message == message
+
+
+def test_a_digest_that_is_none() -> None:
+    with pytest.raises(PackageError):
+        Blob(digest="sha256:../../etc/passwd", size=1, path=STORE)

@@ -1,0 +1,85 @@
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from containerpkg.errors import Problem
+from containerpkg.process import CommandFailed, Result, missing_tool
+from containerpkg.units.check import Checked, check_units
+from containerpkg.units.quadlet import QUADLET, SYSTEM, UnitFile
+
+FILES = (
+    UnitFile(path=f"{QUADLET}/a.container", text="[Container]\nImage=x\n"),
+    UnitFile(path=f"{SYSTEM}/a-image.service.d/50.conf", text="[Service]\n"),
+    UnitFile(path="/usr/share/containerpkg/images/a/a.env", text="A=b\n"),
+)
+LOADING = "quadlet-generator[7]: Loading source unit file /x/a.container"
+
+
+class Fake:
+    def __init__(self, quadlet: list[str], verify: Callable[[Path], list[str]] | None) -> None:
+        self.quadlet, self.verify = quadlet, verify
+        self.seen: list[tuple[str, ...]] = []
+
+    def __call__(
+        self,
+        argv: Sequence[str],
+        *,
+        env: Mapping[str, str],
+        on_line: Callable[[str], None],
+        **_: object,
+    ) -> Result:
+        self.seen.append(tuple(Path(word).name for word in argv))
+        if argv[0] != "systemd-analyze":
+            folder = Path(env["QUADLET_UNIT_DIRS"])
+            self.seen.append(tuple(sorted(path.name for path in folder.iterdir())))
+            lines = self.quadlet
+        elif self.verify is None:
+            raise missing_tool("systemd-analyze")
+        else:
+            unit = Path(argv[-1])
+            self.seen.append(
+                (unit.read_text(), (unit.parent / "a-image.service.d/50.conf").read_text())
+            )
+            lines = self.verify(unit)
+        for line in lines:
+            on_line(line)
+        if any("fail" in line for line in lines):
+            raise CommandFailed(argv, 1, "")
+        return Result(stdout="")
+
+
+def checked(tmp_path: Path, fake: Fake) -> Checked:
+    generator = tmp_path / "quadlet"
+    generator.touch()
+    return check_units(FILES, generators=[tmp_path / "none", generator], run=fake)
+
+
+def test_units_go_through_quadlet_and_then_through_systemd(tmp_path: Path) -> None:
+    fake = Fake([LOADING, "---a.service---", "[Service]", "ExecStart=x"], lambda _: [])
+    assert checked(tmp_path, fake) == Checked(problems=())
+    assert fake.seen == [
+        ("quadlet", "-dryrun"),
+        ("a.container",),
+        ("systemd-analyze", "verify", "--man=no", "--recursive-errors=no", "a.service"),
+        ("[Service]\nExecStart=x\n", "[Service]\n"),
+    ]
+
+
+def test_complaints_of_both(tmp_path: Path) -> None:
+    complaint = "quadlet-generator[7]: converting \"a.container\": unsupported key 'X'"
+    fake = Fake([LOADING, complaint], lambda _: [])
+    assert checked(tmp_path, fake).problems == (
+        Problem(path=Path(QUADLET), message="converting \"a.container\": unsupported key 'X'"),
+    )
+    fake = Fake(["---a.service---", "[X]"], lambda unit: [f"{unit}:3: fail", "of another unit"])
+    assert checked(tmp_path, fake).problems == (
+        Problem(path=Path(QUADLET), message="a.service:3: fail"),
+    )
+
+
+def test_programs_that_are_not_there_are_named(tmp_path: Path) -> None:
+    assert check_units(FILES, generators=[tmp_path / "none"]).missing == (
+        "quadlet",
+        "systemd-analyze",
+    )
+    fake = Fake(["---a.service---", "[X]"], None)
+    assert checked(tmp_path, fake).missing == ("systemd-analyze",)

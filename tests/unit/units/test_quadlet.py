@@ -1,0 +1,314 @@
+from pathlib import Path
+
+import pytest
+
+from containerpkg.definitions.service import Service
+from containerpkg.errors import PackageError
+from containerpkg.units.quadlet import UnitFile, render_units
+from containerpkg.units.sysconfig import render_sysconfig
+
+DIGEST = "sha256:" + 64 * "a"
+
+
+def units(services: dict[str, dict[str, object]], *, podman: tuple[int, int] = (5, 0)):
+    return render_units(
+        "redis",
+        {name: Service.model_validate(service) for name, service in services.items()},
+        package="redis-container",
+        repository="quay.io/foreman/redis",
+        tag="1.0",
+        digest=DIGEST,
+        podman=podman,
+    )
+
+
+FULL: dict[str, object] = {
+    "description": "Redis, 100% in memory",
+    "command": ["redis-server", "--requirepass", "a b $HOME %n"],
+    "entrypoint": "/usr/bin/tini",
+    "user": "999:999",
+    "ports": ["127.0.0.1:6379:6379/tcp"],
+    "volumes": {"redis-data": "/var/lib/redis"},
+    "mounts": [
+        {"source": "/srv/dumps", "target": "/dumps", "read_only": False, "label": "private"}
+    ],
+    "config": [
+        {"source": "container-assets/redis.conf", "target": "/etc/redis/redis.conf"},
+        {"source": "acl", "target": "/etc/redis/acl", "path": "/etc/redis/users.acl"},
+    ],
+    "environment": {"TZ": "UTC", "NAME": 'a "b" $c %d'},
+    "health": {"command": "redis-cli ping | grep 'PONG'", "interval": "1min"},
+    "networks": ["backend"],
+    "after": ["network-online.target"],
+    "wants": ["network-online.target"],
+    "requires": ["srv.mount"],
+    "wanted_by": ["multi-user.target", "other.target"],
+    "restart": "always",
+    "start_timeout": "5min",
+    "stop_timeout": "10s",
+    "tmpfs": ["/scratch"],
+    "capabilities": ["SETUID", "SETGID"],
+}
+
+
+def test_everything_a_service_can_say() -> None:
+    assert units({"redis": FULL}) == (
+        UnitFile(
+            path="/usr/lib/systemd/system/redis-image.service.d/50-containerpkg.conf",
+            text="""\
+# Part of the package redis-container, whose next version replaces it.
+# Podman is given the image at every start of a service, so that the first start after an update
+# takes what the update brought. What podman has already is not copied again.
+
+[Service]
+RemainAfterExit=no
+""",
+        ),
+        UnitFile(
+            path="/usr/share/containerpkg/images/redis/redis.env",
+            text="""\
+NAME=a "b" $c %d
+TZ=UTC
+""",
+        ),
+        UnitFile(
+            path="/usr/share/containers/systemd/backend.network",
+            text="""\
+# backend.network - joins the containers of services.
+
+[Network]
+NetworkName=backend
+""",
+        ),
+        UnitFile(
+            path="/usr/share/containers/systemd/redis-data.volume",
+            text="""\
+# redis-data.volume - data of services; it stays when the packages that use it are removed.
+
+[Volume]
+VolumeName=redis-data
+""",
+        ),
+        UnitFile(
+            path="/usr/share/containers/systemd/redis.container",
+            text="""\
+# redis.container - part of the package redis-container, whose next version replaces it.
+# Change it with drop-ins: 'systemctl edit redis.service' for [Unit] and [Service]; for
+# [Container], files in /etc/containers/systemd/redis.container.d (podman 5 and newer).
+# Variables for the container belong into /etc/sysconfig/redis.
+
+[Unit]
+Description=Redis, 100%% in memory
+Requires=redis-image.service
+After=redis-image.service
+Requires=srv.mount
+Wants=network-online.target
+After=network-online.target
+
+[Container]
+# The manifest digest: this content runs and no other, whatever a tag points to.
+Image=quay.io/foreman/redis@sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa
+Pull=never
+ContainerName=redis
+LogDriver=journald
+Entrypoint=/usr/bin/tini
+Exec=redis-server --requirepass "a b $$HOME %%n"
+User=999:999
+PublishPort=127.0.0.1:6379:6379/tcp
+Network=backend.network
+Volume=redis-data.volume:/var/lib/redis:rw
+Volume=/srv/dumps:/dumps:rw,Z
+Volume=/etc/redis/redis.conf:/etc/redis/redis.conf:ro,z
+Volume=/etc/redis/users.acl:/etc/redis/acl:ro,z
+EnvironmentFile=/usr/share/containerpkg/images/redis/redis.env
+EnvironmentFile=/etc/sysconfig/redis
+HealthCmd=["CMD-SHELL", "redis-cli ping | grep 'PONG'"]
+HealthInterval=60s
+HealthTimeout=10s
+HealthRetries=3
+HealthStartPeriod=60s
+# Ask often until it first answers, so that the unit is started as soon as the service is.
+HealthStartupCmd=["CMD-SHELL", "redis-cli ping | grep 'PONG'"]
+HealthStartupInterval=2s
+HealthStartupTimeout=10s
+Notify=healthy
+ReadOnly=true
+ReadOnlyTmpfs=true
+Tmpfs=/scratch
+DropCapability=all
+AddCapability=CAP_SETUID
+AddCapability=CAP_SETGID
+NoNewPrivileges=true
+StopTimeout=10
+
+[Service]
+# podman wants the file to be there; an administrator may have removed it.
+ExecStartPre=-/usr/bin/touch -a /etc/sysconfig/redis
+Restart=always
+TimeoutStartSec=300
+# Podman ends the container itself at 10 seconds; systemd gives it time to clean up.
+TimeoutStopSec=40
+
+[Install]
+WantedBy=multi-user.target other.target
+""",
+        ),
+        UnitFile(
+            path="/usr/share/containers/systemd/redis.image",
+            text="""\
+# redis.image - part of the package redis-container, whose next version replaces it.
+# Copies the image from this host's disk into podman; no registry is asked.
+
+[Unit]
+Description=Image quay.io/foreman/redis:1.0
+
+[Image]
+Image=oci:/usr/share/containerpkg/images/redis:quay.io/foreman/redis:1.0
+ImageTag=quay.io/foreman/redis:1.0
+
+[Service]
+TimeoutStartSec=300
+""",
+        ),
+    )
+
+
+def test_podman_4_gets_options_for_the_keys_it_lacks() -> None:
+    service: dict[str, object] = {
+        "entrypoint": "/bin/x",
+        "health": {"command": "true"},
+        "read_only": False,
+        "wanted_by": [],
+    }
+    container = units({"redis": service}, podman=(4, 8))[1]
+    assert container.path == "/usr/share/containers/systemd/redis.container"
+    assert (
+        container.text
+        == """\
+# redis.container - part of the package redis-container, whose next version replaces it.
+# Change it with drop-ins: 'systemctl edit redis.service' for [Unit] and [Service]; for
+# [Container], files in /etc/containers/systemd/redis.container.d (podman 5 and newer).
+# Variables for the container belong into /etc/sysconfig/redis.
+
+[Unit]
+Description=redis, a container of redis
+Requires=redis-image.service
+After=redis-image.service
+
+[Container]
+# The manifest digest: this content runs and no other, whatever a tag points to.
+Image=quay.io/foreman/redis@sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa
+Pull=never
+ContainerName=redis
+LogDriver=journald
+PodmanArgs=--entrypoint=/bin/x
+EnvironmentFile=/etc/sysconfig/redis
+HealthCmd=["CMD-SHELL", "true"]
+HealthInterval=30s
+HealthTimeout=10s
+HealthRetries=3
+HealthStartPeriod=60s
+# Ask often until it first answers, so that the unit is started as soon as the service is.
+HealthStartupCmd=["CMD-SHELL", "true"]
+HealthStartupInterval=2s
+HealthStartupTimeout=10s
+PodmanArgs=--sdnotify=healthy
+DropCapability=all
+NoNewPrivileges=true
+PodmanArgs=--stop-timeout=90
+
+[Service]
+# podman wants the file to be there; an administrator may have removed it.
+ExecStartPre=-/usr/bin/touch -a /etc/sysconfig/redis
+Restart=on-failure
+TimeoutStartSec=900
+# Podman ends the container itself at 90 seconds; systemd gives it time to clean up.
+TimeoutStopSec=120
+"""
+    )
+
+
+def test_services_of_an_image_share_its_image_unit_and_their_volumes() -> None:
+    service: dict[str, object] = {"volumes": {"data": "/data"}, "start_timeout": "1h"}
+    files = units({"redis": {}, "worker": service, "other": service})
+    assert [file.path.rpartition("/")[2] for file in files] == [
+        "50-containerpkg.conf",
+        "data.volume",
+        "other.container",
+        "redis.container",
+        "redis.image",
+        "worker.container",
+    ]
+    assert "TimeoutStartSec=3600\n" in files[4].text
+
+
+def test_an_image_without_services_has_no_units() -> None:
+    assert units({}) == ()
+
+
+@pytest.mark.parametrize(
+    ("services", "message"),
+    [
+        (
+            {"redis-image": {}},
+            "image 'redis' would have two units called redis-image.service",
+        ),
+        (
+            {"a-volume": {"volumes": {"a": "/a"}}},
+            "image 'redis' would have two units called a-volume.service",
+        ),
+        (
+            {"redis": {"command": [";"]}},
+            "service 'redis': ';' would end the command, so no unit file can carry it",
+        ),
+        (
+            {"redis": {"mounts": [{"source": "/a\\b", "target": "/c"}]}},
+            r"service 'redis': the host path '/a\\b' contains a quote or a backslash",
+        ),
+    ],
+)
+def test_refused(services: dict[str, dict[str, object]], message: str) -> None:
+    with pytest.raises(PackageError) as caught:
+        units(services)
+    assert caught.value.message == message
+
+
+def test_sysconfig_shows_the_defaults() -> None:
+    assert (
+        render_sysconfig("redis", {"TZ": "UTC", "NAME": 'a "b" $c'})
+        == """\
+# Environment of the service redis, read by podman when the container starts:
+# 'systemctl restart redis' after a change.
+#
+# One NAME=value to a line. The value is everything after the first '=', as it stands: quotes and
+# backslashes are part of it, and nothing is expanded. Updates of the package keep this file.
+#
+# What the package sets unless a line here says otherwise:
+#
+#NAME=a "b" $c
+#TZ=UTC
+"""
+    )
+
+
+def test_a_project_may_bring_its_own_template(tmp_path: Path) -> None:
+    own = tmp_path / "systemd" / "quadlet.volume.j2"
+    own.parent.mkdir()
+    own.write_text("[Volume]\nVolumeName={{ name }}\nLabel=mine\n")
+    files = render_units(
+        "redis",
+        {"redis": Service(volumes={"data": "/data"})},
+        package="p",
+        repository="q/r",
+        tag="1",
+        digest=DIGEST,
+        podman=(5, 0),
+        project=tmp_path,
+    )
+    assert (
+        UnitFile(
+            path="/usr/share/containers/systemd/data.volume",
+            text="[Volume]\nVolumeName=data\nLabel=mine\n",
+        )
+        in files
+    )

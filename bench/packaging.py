@@ -261,13 +261,28 @@ def peak_memory(argv: Sequence[str], *, cwd: Path) -> int:
     with subprocess.Popen(argv, cwd=cwd, stdin=null, stdout=null, stderr=null) as child:
         process = psutil.Process(child.pid)
         while process.status() != psutil.STATUS_ZOMBIE:
-            peak = max(peak, sum(map(resident, [process, *process.children(recursive=True)])))
+            peak = max(peak, resident(process) + sum(map(resident, descendants(process))))
             time.sleep(0.01)
         _, status, usage = os.wait4(child.pid, 0)
         child.returncode = os.waitstatus_to_exitcode(status)
     if child.returncode:
         raise SystemExit(f"{' '.join(argv)} failed with status {child.returncode}")
     return max(peak, usage.ru_maxrss * 1024)
+
+
+def descendants(process: psutil.Process) -> list[psutil.Process]:
+    """The programs below a process, without children that are about to start one.
+
+    Those still share their parent's memory, and would count it twice.
+    """
+    found = []
+    for child in process.children(recursive=True):
+        try:
+            if child.cmdline() != child.parent().cmdline():
+                found.append(child)
+        except (psutil.NoSuchProcess, AttributeError):
+            continue  # it, or its parent, has just ended
+    return found
 
 
 def resident(process: psutil.Process) -> int:

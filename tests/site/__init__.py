@@ -1,0 +1,1 @@
+"""Tests on a host that has systemd and dnf and has never seen a network."""

@@ -89,12 +89,13 @@ def check_command(context: click.Context, strict: bool, as_json: bool) -> int:
     from containerpkg.definitions.check import find_problems, problems_data, render_problems
     from containerpkg.definitions.load import find_root, load_project
     from containerpkg.errors import DefinitionError
-    from containerpkg.release.unitcheck import check_project_units
+    from containerpkg.release.unitcheck import find_unit_problems
 
     root = find_root(context.obj.folder)
     problems = find_problems(root)
     if not any(problem.severity == "error" for problem in problems):
-        problems = tuple(sorted((*problems, *check_project_units(load_project(root)))))
+        project = load_project(root)
+        problems = tuple(sorted((*problems, *find_unit_problems(project, project.images))))
     if as_json:
         options.print_json(problems_data(problems))
     else:

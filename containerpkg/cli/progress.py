@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 # Of what a builder prints, the lines that name a step; the rest is in the log.
 _STEP = re.compile(r"(Step \d+/\d+ :|#\d+ \[)")
 
+# A RUN instruction may be a whole script; the log has all of it.
+_WIDEST = 100
+
 _MARKS: dict[Outcome, str] = {
     "done": "ok",
     "kept": "kept",
@@ -54,7 +57,7 @@ class _Lines:
 
     def update(self, task: str, text: str) -> None:
         if _STEP.match(text):
-            self._line(f"{task}: {text}")
+            self._line(f"{task}: {text if len(text) <= _WIDEST else text[:_WIDEST] + '…'}")
 
     def advance(self, task: str, amount: int) -> None:
         pass

@@ -19,6 +19,7 @@ def report_data(report: Report) -> object:
                 "reference": outcome.image.reference,
                 "status": outcome.status,
                 "id": outcome.image_id or None,
+                "digest": report.digests.get(outcome.image.name),
                 "seconds": round(outcome.seconds, 1),
                 "error": str(outcome.error) if outcome.error else None,
             }
@@ -27,7 +28,6 @@ def report_data(report: Report) -> object:
         "packages": [
             {
                 "image": packaged.image.name,
-                "digest": packaged.stored.manifest.digest,
                 "package": packaged.nevra,
                 "new": list(packaged.fresh),
                 "reused": list(packaged.reused),
@@ -45,20 +45,20 @@ def print_report(report: Report) -> None:
     packages = {packaged.image.name: packaged for packaged in report.packaged}
     rows = []
     for outcome in report.outcomes:
-        row = [outcome.image.name, outcome.status]
+        digest = report.digests.get(outcome.image.name, "")
+        row = [outcome.image.name, outcome.status, digest[:19]]
         if packaged := packages.get(outcome.image.name):
             row += [
-                packaged.stored.manifest.digest[:19],
                 packaged.nevra,
                 f"{len(packaged.fresh)} new, {len(packaged.reused)} reused",
                 size(packaged.update_bytes),
             ]
         elif report.packaged:
-            row += ["", "", "", ""]
+            row += ["", "", ""]
         rows.append(row)
-    columns = ["IMAGE", "STATUS"]
+    columns = ["IMAGE", "STATUS", "DIGEST"]
     if report.packaged:
-        columns += ["DIGEST", "PACKAGE", "PACKAGES", "UPDATE"]
+        columns += ["PACKAGE", "PACKAGES", "UPDATE"]
     print_table(columns, rows)
     fresh = {name for packaged in report.packaged for name in packaged.fresh}
     built = [outcome for outcome in report.outcomes if outcome.status == "built"]

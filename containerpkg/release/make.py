@@ -6,7 +6,7 @@ package the images, switch the metadata in. Each station keeps what it finished.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,6 +50,9 @@ class Report:
     """What a run did."""
 
     outcomes: tuple[BuildOutcome, ...]
+    digests: Mapping[str, str]
+    """Manifest digests by the names of the images that the store has."""
+
     packaged: tuple[PackagedImage, ...]
     repository: Path | None
 
@@ -100,7 +103,7 @@ class Workshop:
         with self.store.locked():
             outcomes = self._build(images, engine, options)
             self._import(outcomes, engine, None)
-            return Report(outcomes=outcomes, packaged=(), repository=None)
+            return self._report(outcomes)
 
     def package(self, images: Sequence[Image], options: Options) -> Report:
         """Package ``images`` as the store has them.
@@ -172,7 +175,21 @@ class Workshop:
         if published.changed:
             self.progress.note(f"repository {repository}: {published.packages} packages")
         write_repo_file(self.project.file.repository, repository)
-        return Report(outcomes=outcomes, packaged=packaged, repository=repository)
+        return self._report(outcomes, packaged=packaged, repository=repository)
+
+    def _report(
+        self,
+        outcomes: tuple[BuildOutcome, ...],
+        *,
+        packaged: tuple[PackagedImage, ...] = (),
+        repository: Path | None = None,
+    ) -> Report:
+        digests = {
+            outcome.image.name: _held(self.store, outcome.image_id).manifest.digest
+            for outcome in outcomes
+            if outcome.image_id
+        }
+        return Report(outcomes=outcomes, digests=digests, packaged=packaged, repository=repository)
 
     @contextmanager
     def _packager(self, options: Options) -> Iterator[Packager]:

@@ -21,6 +21,7 @@ from containerpkg.packages.layer import BLOBS, CARRIED_BELOW, Blob, layer_nevra,
 from containerpkg.packages.plan import PackagePlan
 from containerpkg.packages.targets import TARGETS
 from containerpkg.progress import Progress
+from containerpkg.release.unitcheck import find_unit_problems
 from containerpkg.repository.metadata import PACKAGES
 from containerpkg.store.content import Blob as StoredBlob
 from containerpkg.store.content import ContentStore, Layer, StoredImage
@@ -116,6 +117,7 @@ class Packager:
         record = self._records.package(image.package, key)
         new_content = record is None
         if record is None:
+            self._check_units(image)
             record = PackageRecord(
                 package=image.package,
                 key=key,
@@ -137,6 +139,15 @@ class Packager:
             rpmbuild.build(plan, self._work, self._folder, run=self._run)
             self._progress.note(f"package {plan.nevra}")
         return image, stored, record, new_content, new_file
+
+    def _check_units(self, image: Image) -> None:
+        """Raise :class:`PackageError` for units that a host would not take."""
+        for problem in find_unit_problems(self._project, [image], run=self._run):
+            if problem.severity == "error":
+                raise PackageError(
+                    f"image '{image.name}': {problem}",
+                    hint=problem.hint or "'containerpkg check' shows all that is wrong",
+                )
 
     def _summary(
         self,

@@ -15,6 +15,7 @@ blanks) and for sections (at the first column). Hence:
 
 from __future__ import annotations
 
+import itertools
 import re
 import textwrap
 from collections.abc import Iterable
@@ -58,15 +59,17 @@ def line(value: object) -> str:
 
 
 def description(value: str) -> SpecText:
-    """Text of several lines; long ones are wrapped unless they begin with a blank.
+    """Text of several lines; a paragraph with a line that is too long is wrapped anew.
 
     What rpm reads is ``value`` without the blanks at the ends of its lines, and with a word joiner
-    before each percent sign or hash that begins a line.
+    before each percent sign or hash that begins a line. Lines that begin with a blank, and items
+    of lists, stay as they are.
     """
     lines: list[str] = []
-    for text in value.strip().split("\n"):
-        lines += [text] if text[:1].isspace() else _wrapped(text)
-    return SpecText("\n".join(_described(text.rstrip()) for text in lines))
+    for prose, group in itertools.groupby(value.strip().split("\n"), key=_is_prose):
+        paragraph = [text.rstrip() for text in group]
+        lines += _wrapped(paragraph) if prose else paragraph
+    return SpecText("\n".join(_described(text) for text in lines))
 
 
 def path(value: str) -> SpecText:
@@ -118,10 +121,15 @@ def url(value: str) -> str:
     return re.sub(r"\s", lambda blank: f"%{ord(blank[0]):02X}", value)
 
 
-def _wrapped(text: str) -> list[str]:
-    if len(text) <= COLUMNS:
-        return [text]
-    return textwrap.wrap(text, COLUMNS, break_long_words=False, break_on_hyphens=False) or [""]
+def _is_prose(line: str) -> bool:
+    return bool(line.strip()) and not line.startswith((" ", "\t", "- ", "* "))
+
+
+def _wrapped(paragraph: list[str]) -> list[str]:
+    if max(map(len, paragraph)) <= COLUMNS:
+        return paragraph
+    text = " ".join(paragraph)
+    return textwrap.wrap(text, COLUMNS, break_long_words=False, break_on_hyphens=False)
 
 
 def _described(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import zipfile
 from dataclasses import dataclass
@@ -77,3 +78,16 @@ def test_the_installed_program_checks_a_project(installed: Installed, project: P
         installed.run("check", cwd=project)
     assert failure.value.status == 3
     assert "sumary" in failure.value.tail
+
+
+def test_the_installed_program_packages_an_image(installed: Installed, project: Path) -> None:
+    made = json.loads(installed.run("--quiet", "make", "--json", cwd=project))
+
+    (image,) = made["images"]
+    (package,) = made["packages"]
+    query = "%{NAME} %{SUMMARY} %{VENDOR}"
+    (rpm,) = (project / "out/repo/packages").glob("*.rpm")
+    assert image["status"] == "built"
+    assert package["new"] == [rpm.name]
+    read = process.run(("rpm", "--query", "--queryformat", query, "--package", str(rpm)))
+    assert read.stdout == "hello-container Greets Example"

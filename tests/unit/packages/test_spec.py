@@ -20,13 +20,16 @@ def test_a_line(text: object, written: str) -> None:
 
 
 def test_a_description() -> None:
-    text = "\n".join(["%install", "  %if 1  ", "", "word " * 30, "# no", "  " + "x" * 90, "a \\"])
+    text = "\n".join(
+        ["%install", "  %if 1  ", "", "word " * 30, "- item", "# no", "  " + "x" * 90, "a \\"]
+    )
     assert spec.description(text).split("\n") == [
         "\u2060%{percent}install",
         "  \u2060%{percent}if 1",
         "",
         " ".join(["word"] * 16),
         " ".join(["word"] * 14),
+        "- item",
         "\u2060# no",
         "  " + "x" * 90,
         "a \\%{nil}",

@@ -55,7 +55,7 @@ def project(tmp_path: Path) -> Path:
 
 def test_the_wheel_carries_every_template(installed: Installed) -> None:
     wanted = {
-        f"containerpkg/templates/{path.relative_to(ROOT)}"
+        f"containerpkg/data/{path.relative_to(ROOT)}"
         for folder in TEMPLATE_FOLDERS
         for path in (ROOT / folder).rglob("*")
         if path.is_file()

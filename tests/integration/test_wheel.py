@@ -57,8 +57,7 @@ def test_the_wheel_carries_every_template(installed: Installed) -> None:
     wanted = {
         f"containerpkg/data/{path.relative_to(ROOT)}"
         for folder in TEMPLATE_FOLDERS
-        for path in (ROOT / folder).rglob("*")
-        if path.is_file()
+        for path in (ROOT / folder).rglob("*.j2")
     }
     with zipfile.ZipFile(installed.wheel) as wheel:
         carried = {name for name in wheel.namelist() if name.endswith(".j2")}

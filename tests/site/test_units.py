@@ -174,6 +174,11 @@ def test_a_service_gets_what_its_definition_says_and_an_update_runs_its_own_imag
         assert host.path(f"{DATA}/said").read_text() == said
         assert host.path(f"{DATA}/config").read_text() == "of the package\n"
 
+    verify = ["systemd-analyze", "verify", "--man=no", "--recursive-errors=no"]
+    generated = "/run/systemd/generator"
+    verified = host.run(*verify, f"{generated}/probe.service", f"{generated}/probe-image.service")
+    assert verified.stdout + verified.stderr == ""
+
     # Without the administrator's file the service starts with the package's defaults.
     host.path("/etc/sysconfig/probe").unlink()
     host.run("systemctl", "restart", "probe.service")

@@ -32,6 +32,8 @@ _DEFINES = {
     # The payload as it is: layers are compressed already, and the rest is small.
     "_binary_payload": "w.ufdio",
     "_binary_filedigest_algorithm": "8",
+    # rpm 6 would make packages that no rpm before 4.20 installs.
+    "_rpmformat": "4",
     "_build_name_fmt": "%%{NAME}-%%{VERSION}-%%{RELEASE}.%%{ARCH}.rpm",
     # The same package wherever it is built.
     "_buildhost": "localhost",

@@ -72,6 +72,7 @@ def test_the_whole_command_and_what_is_staged(tmp_path: Path) -> None:
         "--buildroot=/proc/self/cwd/root",
         "--define=_binary_payload w.ufdio",
         "--define=_binary_filedigest_algorithm 8",
+        "--define=_rpmformat 4",
         "--define=_build_name_fmt %%{NAME}-%%{VERSION}-%%{RELEASE}.%%{ARCH}.rpm",
         "--define=_buildhost localhost",
         "--define=_target_platform %{_target_cpu}-%{_target_os}",

@@ -166,8 +166,8 @@ def _make(recipe: Recipe, tree: Path, mirror: str) -> None:
 
 def _install_stand_in(recipe: Recipe, tree: Path) -> None:
     def version(package: str) -> str:
-        query = ["chroot", tree, "dpkg-query", "--showformat=${source:Upstream-Version}", "--show"]
-        return _run([*query, package]).strip().partition("+")[0]
+        query = ["dpkg-query", "--showformat=${source:Upstream-Version}", "--show", package]
+        return _run(["chroot", tree, *query]).strip().partition("+")[0]
 
     spec = recipe.stand_in.replace("@PODMAN@", version("podman"))
     spec = spec.replace("@SYSTEMD@", version("systemd"))

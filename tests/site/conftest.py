@@ -1,7 +1,10 @@
-"""Fixtures of the offline host."""
+"""Fixtures of the offline host and of the repository it installs from."""
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +12,15 @@ import pytest
 
 from tests.site.host import Host, new_host
 from tests.site.tree import TRIXIE, cache_folder, ready
+
+_ROOT = Path(__file__).parents[2]
+
+_REPO_FILE = """\
+[containerpkg]
+name=Container packages
+baseurl=file:///srv/repo
+gpgcheck=0
+"""
 
 
 @pytest.fixture(scope="session")
@@ -22,4 +34,35 @@ def host(tree: Path) -> Iterator[Host]:
     """A fresh host, up and running, without a repository."""
     with new_host(tree, cache_folder()) as host:
         host.boot()
+        yield host
+
+
+@pytest.fixture(scope="session")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The yum repository that ``containerpkg make`` publishes of this project's own images.
+
+    ``$CONTAINERPKG_TEST_REPOSITORY`` names one that is there already.
+    """
+    chosen = os.environ.get("CONTAINERPKG_TEST_REPOSITORY")
+    if chosen:
+        return Path(chosen).resolve()
+    output = tmp_path_factory.mktemp("out")
+    argv = [sys.executable, "-m", "containerpkg", "make", "--output", str(output)]
+    done = subprocess.run(
+        argv,
+        cwd=_ROOT,
+        env={**os.environ, "PYTHONPATH": str(_ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return output / "repo"
+
+
+@pytest.fixture
+def site(tree: Path, repository: Path) -> Iterator[Host]:
+    """A fresh host, up and running, whose dnf knows the repository and nothing else."""
+    with new_host(tree, cache_folder(), binds={repository: "/srv/repo"}) as host:
+        host.boot()
+        host.path("/etc/yum.repos.d/containerpkg.repo").write_text(_REPO_FILE)
         yield host

@@ -42,7 +42,9 @@ exec "$@"
 _REMOVE_CGROUP = """
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
 cd /sys/fs/cgroup
-test ! -d "$1" || find "$1" -depth -type d -exec rmdir {} +
+test -d "$1" || exit 0
+echo 1 > "$1/cgroup.kill"
+find "$1" -depth -type d -exec rmdir {} +
 """
 
 _ENVIRONMENT = {
@@ -278,7 +280,7 @@ def _cgroup(folder: Path) -> str:
 def _remove_cgroup(name: str) -> None:
     argv = ["unshare", "--mount", "--propagation=private", "sh", "-e", "-c", _REMOVE_CGROUP, "sh"]
     deadline = time.monotonic() + STOP_SECONDS
-    # It is busy for as long as the kernel takes to end the last killed process.
+    # What a killed run left in it is ended first; it is busy until the last process is gone.
     while subprocess.run([*argv, name], capture_output=True).returncode:
         if time.monotonic() > deadline:
             raise HostError(f"the cgroup {name} still has processes")

@@ -35,7 +35,11 @@ Provides: podman = @PODMAN@
 Provides: systemd = @SYSTEMD@
 %description
 %{summary}.
+%install
+mkdir --parents %{buildroot}/etc/sysconfig %{buildroot}/usr/share/containers/systemd
 %files
+%dir /etc/sysconfig
+%dir /usr/share/containers/systemd
 """
 
 _CONTAINERS_CONF = """\
@@ -156,18 +160,18 @@ def _make(recipe: Recipe, tree: Path, mirror: str) -> None:
     for unit in recipe.masked:
         (tree / "etc/systemd/system" / unit).unlink(missing_ok=True)
         (tree / "etc/systemd/system" / unit).symlink_to("/dev/null")
-    (tree / "etc/yum.repos.d").mkdir(exist_ok=True)
     _install_stand_in(recipe, tree)
     shutil.rmtree(tree / "var/cache/apt/archives")
 
 
 def _install_stand_in(recipe: Recipe, tree: Path) -> None:
     def version(package: str) -> str:
-        query = ["chroot", tree, "dpkg-query", "--showformat=${source:Upstream-Version}", "--show"]
-        return _run([*query, package]).strip().partition("+")[0]
+        query = ["dpkg-query", "--showformat=${source:Upstream-Version}", "--show", package]
+        return _run(["chroot", tree, *query]).strip().partition("+")[0]
 
     spec = recipe.stand_in.replace("@PODMAN@", version("podman"))
     spec = spec.replace("@SYSTEMD@", version("systemd"))
+    (tree / "etc/yum.repos.d").mkdir(exist_ok=True)
     (tree / "root/stand-in.spec").write_text(spec)
     _run(["chroot", tree, "rpmbuild", "-bb", "--quiet", "/root/stand-in.spec"])
     package = "/root/rpmbuild/RPMS/noarch/distribution-stand-in-1-1.noarch.rpm"

@@ -63,6 +63,11 @@ class Bench:
         return f"{NAMESPACE}/{image}:{VERSION}"
 
     @property
+    def label(self) -> str:
+        """What every image of this run is labelled with."""
+        return f"bench={self.work.name}"
+
+    @property
     def output(self) -> Path:
         """Where containerpkg puts packages."""
         return self.project / "out"
@@ -158,7 +163,7 @@ def write_image(bench: Bench, image: str, parent: str) -> None:
     packaged = "true" if image in APPS else "false"
     text = f"summary: The image {image}\nlicense: MIT\npackaged: {packaged}\n"
     (folder / "image.yaml").write_text(text)
-    (folder / "Dockerfile").write_text(f"FROM {parent}\nADD root.tar /\n")
+    (folder / "Dockerfile").write_text(f"FROM {parent}\nLABEL {bench.label}\nADD root.tar /\n")
     write_payload(bench, image, seed=image)
 
 
@@ -466,11 +471,11 @@ def main() -> int:
 
 
 def remove_images(bench: Bench) -> None:
-    """Take our images out of the engine again, children first."""
-    references = [bench.reference(image) for image in (*reversed(APPS), MIDDLE, BASE)]
-    subprocess.run(
-        ["docker", "image", "rm", "--force", *references], capture_output=True, check=False
-    )
+    """Take our images out of the engine again, those that have lost their name too."""
+    images = output_of("docker", "image", "ls", "--quiet", "--filter", f"label={bench.label}")
+    # The newest come first, so children go before their parents.
+    if images:
+        run(["docker", "image", "rm", "--force", *dict.fromkeys(images.split())])
 
 
 def parse_arguments() -> argparse.Namespace:

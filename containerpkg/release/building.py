@@ -36,6 +36,8 @@ from containerpkg.store.content import ContentStore, StoredImage
 from containerpkg.store.export import write_archive
 from containerpkg.store.records import BuildRecord, Records
 
+_WIDEST = 200
+
 _PROXIES = ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy")
 
 
@@ -198,9 +200,9 @@ class Builder:
                     )
                 image_id = self._engine.build(self._request(step, generated), on_line)
             except BuildError as error:
-                last = "\n".join(f"    {line}" for line in tail)
+                last = "\n".join(f"    {_shortened(line)}" for line in tail)
                 raise BuildError(
-                    f"{error.message.splitlines()[0]}\n{last}" if last else error.message,
+                    _shortened(error.message.splitlines()[0]) + (f"\n{last}" if last else ""),
                     hint=error.hint or f"the whole log: {path}",
                 ) from error
         shutil.rmtree(prepared.parent, ignore_errors=True)
@@ -265,6 +267,13 @@ class Builder:
             write_archive(self._store, {parent.reference: stored}, pipe)
 
         self._engine.load(piped(write))
+
+
+def _shortened(line: str) -> str:
+    """A line with its middle left out: a RUN instruction may be a script, the log has it all."""
+    if len(line) <= _WIDEST:
+        return line
+    return f"{line[: _WIDEST // 2]} … {line[-_WIDEST // 2 :]}"
 
 
 def taken_from_engine(engine: Engine, images: Sequence[Image]) -> tuple[BuildOutcome, ...]:

@@ -40,6 +40,7 @@ exec "$@"
 """
 
 _REMOVE_CGROUP = """
+umount --recursive --lazy /sys/fs/cgroup
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
 cd /sys/fs/cgroup
 test -d "$1" || exit 0
@@ -279,9 +280,9 @@ def _cgroup(folder: Path) -> str:
 
 def _remove_cgroup(name: str) -> None:
     argv = ["unshare", "--mount", "--propagation=private", "sh", "-e", "-c", _REMOVE_CGROUP, "sh"]
-    deadline = time.monotonic() + STOP_SECONDS
+    deadline = time.monotonic() + 30
     # What a killed run left in it is ended first; it is busy until the last process is gone.
-    while subprocess.run([*argv, name], capture_output=True).returncode:
+    while (done := subprocess.run([*argv, name], capture_output=True, text=True)).returncode:
         if time.monotonic() > deadline:
-            raise HostError(f"the cgroup {name} still has processes")
+            raise HostError(f"the cgroup {name} cannot be removed:\n{done.stderr}")
         time.sleep(0.05)

@@ -213,5 +213,8 @@ def _sentences(said: str, alias: Any) -> str:
         for detail in (item.metadata if isinstance(item, FieldInfo) else ())
         if (pattern := getattr(detail, "pattern", None)) in PATTERN_SENTENCES
     ]
-    parts = [said.strip(), *(f"It {sentence}." for sentence in must)]
-    return " ".join(" ".join(parts).split())
+    said = " ".join(said.split())
+    if said and not said.endswith("."):
+        said += "."
+    parts = [said, *(f"It {sentence}." for sentence in must)]
+    return " ".join(part for part in parts if part)

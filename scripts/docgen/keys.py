@@ -19,7 +19,6 @@ from pydantic.fields import FieldInfo
 from containerpkg.definitions import image, model, project, service
 from containerpkg.definitions.model import PATTERN_SENTENCES
 
-
 DESCRIPTION = {
     "containerpkg.yaml": "Settings of a containerpkg project, which all its images share",
     "image.yaml": "Definition of an image: what its Dockerfile cannot say",

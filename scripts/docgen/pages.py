@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+
+from pydantic import BaseModel
 
 from containerpkg.definitions.image import ImageFile
 from containerpkg.definitions.project import ProjectFile
@@ -13,7 +16,9 @@ from docgen.keys import load_page
 FOLDERS = ("reference", "man")
 """What is in them is generated, all of it."""
 
-_FILES = {"containerpkg.yaml": ProjectFile, "image.yaml": ImageFile}
+FILES: Mapping[str, type[BaseModel]] = {"containerpkg.yaml": ProjectFile, "image.yaml": ImageFile}
+"""The definition files and their models."""
+
 _MANUALS = {"containerpkg.yaml": "containerpkg.yaml", "image.yaml": "containerpkg-image.yaml"}
 
 
@@ -23,7 +28,7 @@ def pages(docs: Path) -> dict[str, str]:
     found = {"reference/commands.md": markdown.render_commands(commands)}
     for command in commands:
         found[f"man/{command.page}.1"] = roff.render_command(command, commands)
-    for file, root in _FILES.items():
+    for file, root in FILES.items():
         page = load_page(file, root)
         example = (docs / "examples" / file).read_text()
         found[f"reference/{file}.md"] = markdown.render_keys(page, example)

@@ -74,8 +74,8 @@ def render_keys(page: Page, title: str, example: str) -> str:
     lines += [".SH DESCRIPTION"]
     lines += _paragraphs(
         [
-            "The file is YAML 1.2 in UTF-8. A key that is not listed here is an error. In the "
-            "headings below, NAME stands for a name of your own and [] for an item of a list.",
+            "The file is YAML 1.2 in UTF-8. A key that is not listed here is an error.",
+            "In the headings below, NAME is a name of your own, and [] an item of a list.",
             "``containerpkg check`` finds what is wrong, with line and key.",
         ]
     )

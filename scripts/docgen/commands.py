@@ -71,7 +71,7 @@ def _command(
         else:
             paragraphs.append(" ".join(line.strip() for line in lines))
     options = [
-        Option(typed=record[0], meaning=" ".join(record[1].removesuffix(".").split()))
+        Option(typed=record[0], meaning=_meaning(parameter, context))
         for parameter in command.get_params(context)
         if isinstance(parameter, click.Option) and (record := parameter.get_help_record(context))
     ]
@@ -86,6 +86,18 @@ def _command(
         examples=tuple(examples),
         subcommands=below,
     )
+
+
+def _meaning(option: click.Option, context: click.Context) -> str:
+    """The help of an option, and in words what click would put in brackets behind it."""
+    parts = [(option.help or "").removesuffix(".")]
+    if option.required:
+        parts.append("required")
+    if isinstance(option.type, click.IntRange):
+        parts.append(f"{option.type.min} to {option.type.max}")
+    if default := option.get_help_extra(context).get("default"):
+        parts.append(f"by default {default.strip('()')}")
+    return "; ".join(parts)
 
 
 def exit_statuses() -> tuple[tuple[int, str], ...]:

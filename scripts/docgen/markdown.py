@@ -55,7 +55,10 @@ def render_commands(commands: Sequence[Command]) -> str:
             ]
             lines.append("")
         lines += ["| option | meaning |", "| --- | --- |"]
-        lines += [f"| `{option.typed}` | {escaped(option.meaning)} |" for option in command.options]
+        lines += [
+            f"| {escaped(f'``{option.typed}``')} | {escaped(option.meaning)} |"
+            for option in command.options
+        ]
         lines.append("")
         if command.examples:
             lines += ["```console", *command.examples, "```", ""]

@@ -61,7 +61,8 @@ def building(command: Command) -> Command:
             "--jobs",
             type=click.IntRange(1, 64),
             default=min(4, os.cpu_count() or 1),
-            show_default=True,
+            show_default="processors, at most 4",
+            metavar="NUMBER",
             help="Images built side by side.",
         ),
     ):

@@ -47,7 +47,7 @@ class ImageFile(Model):
     """What the image is, in one line."""
 
     description: Text = ""
-    """More of it, in paragraphs; by default the summary."""
+    """More of it, in paragraphs; by default it names the image's reference."""
 
     license: Line
     """An SPDX expression for everything in the image."""

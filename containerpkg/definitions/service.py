@@ -118,7 +118,7 @@ class Service(Model):
     """One unit. The key it stands under in ``services:`` is the unit's name."""
 
     description: Line | None = None
-    """The unit's Description; by default the image's summary."""
+    """The unit's Description; by default it names the service and the image."""
 
     command: tuple[Line, ...] = ()
     """Arguments that replace the image's own command."""

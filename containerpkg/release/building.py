@@ -80,6 +80,8 @@ class Builder:
         outcomes: dict[str, BuildOutcome] = {}
         waiting = {step.image.name: step for step in steps}
         running: dict[Future[BuildOutcome], str] = {}
+        for left in (self._store.root / "prepared").glob("*/.*"):
+            shutil.rmtree(left, ignore_errors=True)
         pool = ThreadPoolExecutor(self._jobs, thread_name_prefix="build")
         try:
             while waiting or running:
@@ -129,8 +131,11 @@ class Builder:
 
     def _one(self, step: BuildStep, outcomes: Mapping[str, BuildOutcome]) -> BuildOutcome:
         image, task = step.image, f"build {step.image.name}"
-        parents = {name: self._parent_id(name, outcomes) for name in image.parents}
-        if parents and step.reason != "asked for":
+        parents = {
+            name: outcomes[name].image_id if name in outcomes else step.inputs[f"parent {name}"]
+            for name in image.parents
+        }
+        if parents:
             step = plan_image(
                 self._project,
                 image,
@@ -138,6 +143,7 @@ class Builder:
                 store=self._store,
                 records=self._records,
                 context=step.context,
+                force=step.forced,
             )
             if step.action == "keep":
                 return BuildOutcome(image=image, status="kept", image_id=step.image_id)
@@ -158,19 +164,12 @@ class Builder:
                 key=step.key,
                 inputs=dict(step.inputs),
                 image_id=image_id,
-                built=datetime.now(UTC).replace(microsecond=0),
+                built=datetime.now(UTC),
                 seconds=round(seconds, 1),
             )
         )
         self._progress.finish(task, "done", f"{image.reference} in {seconds:.1f} s")
         return BuildOutcome(image=image, status="built", image_id=image_id, seconds=seconds)
-
-    def _parent_id(self, name: str, outcomes: Mapping[str, BuildOutcome]) -> str:
-        if name in outcomes:
-            return outcomes[name].image_id
-        last = self._records.last_build(name)
-        assert last is not None, "the plan refuses an image whose parent was never built"
-        return last.image_id
 
     def _build(self, step: BuildStep, parents: Mapping[str, str]) -> str:
         image, task = step.image, f"build {step.image.name}"

@@ -148,12 +148,15 @@ class Workshop:
         if not missing:
             return
         images = [_described(engine, image_id) for image_id in missing]
+        # An image that only serves as a base or a toolchain has no business in the repository.
+        packaged = {o.image_id for o in outcomes if o.image.file.packaged}
+        shipped = {d for image in images if image.id in packaged for d in image.diff_ids}
         # Shared layers are in the stream once, so this is more than will come.
         total = sum(image.size for image in images)
         self.progress.start(TASK, f"{len(images)} images into the store", total=total)
 
         def on_layer(layer: Layer) -> None:
-            if packager:
+            if packager and layer.diff_id in shipped:
                 packager.add_layer(layer)
 
         with engine.save(missing) as stream:

@@ -14,7 +14,7 @@ from pathlib import Path
 from containerpkg.definitions.project import Image, Project
 from containerpkg.engines.protocol import Engine, EngineImage
 from containerpkg.errors import BuildError, EngineError, StoreError
-from containerpkg.files import locked
+from containerpkg.files import locked, sweep
 from containerpkg.progress import Progress
 from containerpkg.release.building import Builder, BuildOutcome, taken_from_engine
 from containerpkg.release.builds import BuildStep, plan_builds
@@ -182,6 +182,7 @@ class Workshop:
         output = self.project.output
         with ExitStack() as stack:
             stack.enter_context(locked(output / ".lock", what=f"the output folder {output}"))
+            sweep(output / REPOSITORY)
             work = stack.enter_context(self.store.workspace("packages"))
             packager = Packager(
                 self.project,

@@ -57,7 +57,7 @@ def plan_builds(
     steps: dict[str, BuildStep] = {}
     standing = _Standing(project, store, records)
     for image in images:
-        parents, rebuilt = _parent_ids(image, steps, standing)
+        parents, rebuilt = _parent_ids(image, steps, standing, records)
         step = plan_image(project, image, parents, store=store, records=records, force=force)
         if rebuilt and step.action == "keep":
             step = replace(step, action="build", reason=f"its parent {rebuilt[0]} is built")
@@ -158,7 +158,7 @@ class _Standing:
 
 
 def _parent_ids(
-    image: Image, steps: Mapping[str, BuildStep], standing: _Standing
+    image: Image, steps: Mapping[str, BuildStep], standing: _Standing, records: Records
 ) -> tuple[dict[str, str], list[str]]:
     """Image IDs of an image's parents, and the names of those that are built in this run."""
     ids, rebuilt = {}, []
@@ -167,6 +167,9 @@ def _parent_ids(
             ids[name] = step.image_id
             if step.action == "build":
                 rebuilt.append(name)
+                # The new one is not known yet; with the last one the reason is what else changed.
+                last = records.last_build(name)
+                ids[name] = last.image_id if last else ""
         elif image_id := standing.id(name):
             ids[name] = image_id
         else:

@@ -200,7 +200,7 @@ class Builder:
                 last = "\n".join(f"    {line}" for line in tail)
                 raise BuildError(
                     f"{error.message.splitlines()[0]}\n{last}" if last else error.message,
-                    hint=error.hint or f"the whole log: {path}",
+                    hint="; ".join(filter(None, (error.hint, f"the whole log: {path}"))),
                 ) from error
         shutil.rmtree(prepared.parent, ignore_errors=True)
         return image_id

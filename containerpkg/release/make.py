@@ -64,7 +64,7 @@ class Report:
         if skipped:
             message += f"\nnot built because of that: {', '.join(skipped)}"
         hints = [outcome.error.hint for outcome in failed if outcome.error and outcome.error.hint]
-        return BuildError(message, hint=hints[0] if hints else None)
+        return BuildError(message, hint="; ".join(hints) or None)
 
 
 class Workshop:

@@ -103,6 +103,12 @@ class RepositoryError(ContainerpkgError):
     exit_status = 9
 
 
+NO_SPACE = (
+    "free some space ('df -h' tells where) and run the command again: it goes on where it stopped"
+)
+"""The hint for a full disk."""
+
+
 class HostError(ContainerpkgError):
     """This machine stands in the way: disk full, no permission, a file that cannot be read."""
 

@@ -18,6 +18,8 @@ from containerpkg.errors import LockedError
 
 CHUNK = 1 << 20
 
+_UNFINISHED = ".containerpkg-"
+
 
 def sha256_file(path: Path) -> str:
     """The SHA-256 of a file's bytes as 64 lower-case hexadecimal digits."""
@@ -42,7 +44,7 @@ def atomic(path: Path, *, mode: int = 0o644) -> Iterator[IO[bytes]]:
     On any exception the half-written file is removed and ``path`` is as it was.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name[:64]}.", dir=path.parent)
+    handle, name = tempfile.mkstemp(prefix=_UNFINISHED, dir=path.parent)
     temporary = Path(name)
     try:
         with os.fdopen(handle, "wb") as file:
@@ -54,6 +56,14 @@ def atomic(path: Path, *, mode: int = 0o644) -> Iterator[IO[bytes]]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def sweep(folder: Path) -> None:
+    """Remove what a killed :func:`atomic` left in ``folder`` and below; its owner calls it."""
+    for top, _, names in os.walk(folder):
+        for name in names:
+            if name.startswith(_UNFINISHED):
+                (Path(top) / name).unlink(missing_ok=True)
 
 
 def write_atomic(path: Path, content: bytes | str, *, mode: int = 0o644) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
+import signal
 import sys
 from typing import NoReturn
 
-from containerpkg.errors import ContainerpkgError, HostError, UsageError
+from containerpkg.errors import NO_SPACE, ContainerpkgError, HostError, UsageError
 
 
 def main() -> NoReturn:
@@ -17,6 +19,8 @@ def main() -> NoReturn:
     from containerpkg.cli.root import cli
 
     debug = "--debug" in sys.argv[1:]
+    # A cancelled job must not leave its builders behind.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         status = cli.main(prog_name="containerpkg", standalone_mode=False)
         sys.stdout.flush()
@@ -43,11 +47,20 @@ def main() -> NoReturn:
 
 
 def _fail(error: ContainerpkgError) -> NoReturn:
+    if "--json" in sys.argv[1:]:
+        data = {"message": error.message, "hint": error.hint, "status": error.exit_status}
+        json.dump({"error": data}, sys.stdout, indent=2, ensure_ascii=False)
+        print()
     sys.stdout.flush()
+    tell(error)
+    sys.exit(error.exit_status)
+
+
+def tell(error: ContainerpkgError) -> None:
+    """Say on standard error what went wrong and what to do."""
     print(f"containerpkg: error: {error.message}", file=sys.stderr)
     if error.hint:
         print(f"hint: {error.hint}", file=sys.stderr)
-    sys.exit(error.exit_status)
 
 
 def _host_error(error: OSError) -> HostError:
@@ -55,8 +68,7 @@ def _host_error(error: OSError) -> HostError:
     if error.errno in {errno.ENOSPC, errno.EDQUOT}:
         return HostError(
             f"no space left on the disk{where}",
-            hint="free some space ('df -h' tells where) and run the command again: "
-            "it goes on where it stopped",
+            hint=NO_SPACE,
         )
     if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
         return HostError(

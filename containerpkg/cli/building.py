@@ -9,7 +9,7 @@ import click
 from containerpkg.cli import options
 from containerpkg.cli.plans import plan_data, print_plan
 from containerpkg.cli.progress import shown
-from containerpkg.cli.reports import print_report, report_data
+from containerpkg.cli.reports import exit_status, print_report, report_data
 
 
 @click.command("build")
@@ -31,7 +31,7 @@ def build_command(
     store: Path | None,
     dry_run: bool,
     as_json: bool,
-) -> None:
+) -> int:
     """Build IMAGEs, or all of them, parents before children, and put them into the store.
 
     An image is built when anything that goes into it has changed since it was built last: a file
@@ -60,7 +60,6 @@ def build_command(
             )
     if dry_run:
         options.print_json(plan_data(steps)) if as_json else print_plan(steps)
-        return
+        return 0
     options.print_json(report_data(report)) if as_json else print_report(report)
-    if report.failure:
-        raise report.failure
+    return exit_status(report)

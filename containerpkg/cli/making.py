@@ -10,7 +10,7 @@ import click
 from containerpkg.cli import options
 from containerpkg.cli.plans import plan_data, print_plan
 from containerpkg.cli.progress import shown
-from containerpkg.cli.reports import print_report, report_data
+from containerpkg.cli.reports import exit_status, print_report, report_data
 
 
 @click.command("make")
@@ -33,7 +33,7 @@ def make_command(
     no_build: bool,
     dry_run: bool,
     as_json: bool,
-) -> None:
+) -> int:
     """Build, package and publish IMAGEs, or all of them.
 
     What is there already is not done again: a second run does nothing and says so. A run that
@@ -62,10 +62,9 @@ def make_command(
             )
     if dry_run:
         options.print_json(plan_data(steps)) if as_json else print_plan(steps)
-        return
+        return 0
     options.print_json(report_data(report)) if as_json else print_report(report)
-    if report.failure:
-        raise report.failure
+    return exit_status(report)
 
 
 @click.command("package")

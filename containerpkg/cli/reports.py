@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
+from containerpkg.cli import tell
 from containerpkg.cli.options import print_table, size
 
 if TYPE_CHECKING:
@@ -21,7 +23,8 @@ def report_data(report: Report) -> object:
                 "id": outcome.image_id or None,
                 "digest": report.digests.get(outcome.image.name),
                 "seconds": round(outcome.seconds, 1),
-                "error": str(outcome.error) if outcome.error else None,
+                "error": outcome.error.message if outcome.error else None,
+                "hint": outcome.error.hint if outcome.error else None,
             }
             for outcome in report.outcomes
         ],
@@ -67,3 +70,12 @@ def print_report(report: Report) -> None:
             f"{len(built)} built, {len(fresh)} packages new" if built or fresh else "nothing to do"
         )
         print(f"\n{report.repository}: {done}")
+
+
+def exit_status(report: Report) -> int:
+    """The status of a run whose report is printed, after telling what did not build."""
+    if not report.failure:
+        return 0
+    sys.stdout.flush()
+    tell(report.failure)
+    return report.failure.exit_status

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from containerpkg import process
-from containerpkg.errors import HostError, PackageError
+from containerpkg.errors import NO_SPACE, HostError, PackageError
 from containerpkg.files import atomic, link_or_copy
 from containerpkg.packages.plan import PackageFile, PackagePlan, Symlink
 from containerpkg.process import CommandFailed, Run
@@ -81,6 +81,10 @@ def build(
         try:
             run(argv(plan), env=environment(plan, room), cwd=room)
         except CommandFailed as error:
+            if os.strerror(errno.ENOSPC) in error.tail:
+                raise HostError(
+                    f"no space left on the disk for the package {plan.nevra}", hint=NO_SPACE
+                ) from error
             kept = f"\nspec: {spec}" if keep_failed else ""
             raise PackageError(
                 f"rpmbuild could not build the package {plan.nevra}:\n{error.tail}{kept}",
@@ -194,6 +198,8 @@ def _host_errors(plan: PackagePlan) -> Iterator[None]:
         yield
     except OSError as error:
         place = f": {error.filename}" if error.filename else ""
+        full = error.errno in {errno.ENOSPC, errno.EDQUOT}
         raise HostError(
-            f"the package {plan.nevra} cannot be written{place}: {error.strerror}"
+            f"the package {plan.nevra} cannot be written{place}: {error.strerror}",
+            hint=NO_SPACE if full else None,
         ) from error

@@ -82,6 +82,8 @@ class Builder:
         outcomes: dict[str, BuildOutcome] = {}
         waiting = {step.image.name: step for step in steps}
         running: dict[Future[BuildOutcome], str] = {}
+        for left in (self._store.root / "prepared").glob("*/.*"):
+            shutil.rmtree(left, ignore_errors=True)
         pool = ThreadPoolExecutor(self._jobs, thread_name_prefix="build")
         try:
             while waiting or running:
@@ -131,8 +133,11 @@ class Builder:
 
     def _one(self, step: BuildStep, outcomes: Mapping[str, BuildOutcome]) -> BuildOutcome:
         image, task = step.image, f"build {step.image.name}"
-        parents = {name: self._parent_id(name, outcomes) for name in image.parents}
-        if parents and step.reason != "asked for":
+        parents = {
+            name: outcomes[name].image_id if name in outcomes else step.inputs[f"parent {name}"]
+            for name in image.parents
+        }
+        if parents:
             step = plan_image(
                 self._project,
                 image,
@@ -140,6 +145,7 @@ class Builder:
                 store=self._store,
                 records=self._records,
                 context=step.context,
+                force=step.forced,
             )
             if step.action == "keep":
                 return BuildOutcome(image=image, status="kept", image_id=step.image_id)
@@ -160,19 +166,12 @@ class Builder:
                 key=step.key,
                 inputs=dict(step.inputs),
                 image_id=image_id,
-                built=datetime.now(UTC).replace(microsecond=0),
+                built=datetime.now(UTC),
                 seconds=round(seconds, 1),
             )
         )
         self._progress.finish(task, "done", f"{image.reference} in {seconds:.1f} s")
         return BuildOutcome(image=image, status="built", image_id=image_id, seconds=seconds)
-
-    def _parent_id(self, name: str, outcomes: Mapping[str, BuildOutcome]) -> str:
-        if name in outcomes:
-            return outcomes[name].image_id
-        last = self._records.last_build(name)
-        assert last is not None, "the plan refuses an image whose parent was never built"
-        return last.image_id
 
     def _build(self, step: BuildStep, parents: Mapping[str, str]) -> str:
         image, task = step.image, f"build {step.image.name}"
@@ -203,7 +202,7 @@ class Builder:
                 last = "\n".join(f"    {_shortened(line)}" for line in tail)
                 raise BuildError(
                     _shortened(error.message.splitlines()[0]) + (f"\n{last}" if last else ""),
-                    hint=error.hint or f"the whole log: {path}",
+                    hint="; ".join(filter(None, (error.hint, f"the whole log: {path}"))),
                 ) from error
         shutil.rmtree(prepared.parent, ignore_errors=True)
         return image_id

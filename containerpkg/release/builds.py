@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from containerpkg.definitions.project import Image, Project, Secret
-from containerpkg.errors import UsageError
-from containerpkg.files import sha256_text
+from containerpkg.errors import HostError, UsageError
+from containerpkg.files import sha256_file, sha256_text
 from containerpkg.sources.context import Context, load_context
 from containerpkg.store.content import ContentStore
 from containerpkg.store.records import BuildRecord, Records
@@ -37,6 +37,9 @@ class BuildStep:
     image_id: str = ""
     """The image, where it is known."""
 
+    forced: bool = False
+    """Whether it is built whatever the records say."""
+
 
 def plan_builds(
     project: Project,
@@ -52,8 +55,9 @@ def plan_builds(
     neither among ``images`` nor built.
     """
     steps: dict[str, BuildStep] = {}
+    standing = _Standing(project, store, records)
     for image in images:
-        parents, rebuilt = _parent_ids(project, image, steps, records)
+        parents, rebuilt = _parent_ids(image, steps, standing, records)
         step = plan_image(project, image, parents, store=store, records=records, force=force)
         if rebuilt and step.action == "keep":
             step = replace(step, action="build", reason=f"its parent {rebuilt[0]} is built")
@@ -82,7 +86,7 @@ def plan_image(
         image=image, context=context, action="build", reason="", inputs=inputs, key=key
     )
     if force:
-        return replace(step, reason="asked for")
+        return replace(step, reason="asked for", forced=True)
     if record is None:
         last = records.last_build(image.name)
         return replace(step, reason=_difference(last, inputs) if last else "never built")
@@ -102,7 +106,9 @@ def image_inputs(
     inputs["dockerfile"] = context.dockerfile
     inputs["network"] = image.file.build.network or project.file.build.network
     if image.file.prepare:
-        inputs["prepare"] = image.file.prepare
+        # .dockerignore may well keep it out of the context.
+        digest = context.inputs.get(image.file.prepare) or _executable(image)
+        inputs["prepare"] = f"{image.file.prepare} {digest}"
     return inputs
 
 
@@ -128,8 +134,31 @@ def build_secrets(project: Project, image: Image) -> dict[str, Secret]:
     }
 
 
+class _Standing:
+    """Images that a run does not build: what their definitions give now, or gave last."""
+
+    def __init__(self, project: Project, store: ContentStore, records: Records) -> None:
+        self._project, self._store, self._records = project, store, records
+        self._ids: dict[str, str | None] = {}
+
+    def id(self, name: str) -> str | None:
+        """The image ID of the image ``name``, or None if it was never built."""
+        if name not in self._ids:
+            self._ids[name] = self._find(self._project.image(name))
+        return self._ids[name]
+
+    def _find(self, image: Image) -> str | None:
+        last = self._records.last_build(image.name)
+        if last is None:
+            return None
+        parents = {name: self.id(name) or "" for name in image.parents}
+        step = plan_image(self._project, image, parents, store=self._store, records=self._records)
+        # After a change was taken back, the newest build is not the one that is meant.
+        return step.image_id or last.image_id
+
+
 def _parent_ids(
-    project: Project, image: Image, steps: Mapping[str, BuildStep], records: Records
+    image: Image, steps: Mapping[str, BuildStep], standing: _Standing, records: Records
 ) -> tuple[dict[str, str], list[str]]:
     """Image IDs of an image's parents, and the names of those that are built in this run."""
     ids, rebuilt = {}, []
@@ -138,14 +167,29 @@ def _parent_ids(
             ids[name] = step.image_id
             if step.action == "build":
                 rebuilt.append(name)
-        elif last := records.last_build(project.image(name).name):
-            ids[name] = last.image_id
+                # The new one is not known yet; with the last one the reason is what else changed.
+                last = records.last_build(name)
+                ids[name] = last.image_id if last else ""
+        elif image_id := standing.id(name):
+            ids[name] = image_id
         else:
             raise UsageError(
                 f"image '{image.name}' is built from '{name}', which has not been built",
                 hint=f"add --with-parents, or run 'containerpkg build {name}' first",
             )
     return ids, rebuilt
+
+
+def _executable(image: Image) -> str:
+    assert image.file.prepare is not None
+    path = image.folder / image.file.prepare
+    try:
+        return sha256_file(path)
+    except OSError as error:
+        raise HostError(
+            f"{path} cannot be read: {error.strerror}",
+            hint=f"check its permissions: ls -l {path}",
+        ) from error
 
 
 def _difference(last: BuildRecord, inputs: Mapping[str, str]) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 from containerpkg.definitions.project import Image, Project
 from containerpkg.engines.protocol import Engine, EngineImage
 from containerpkg.errors import BuildError, EngineError, StoreError
-from containerpkg.files import locked
+from containerpkg.files import locked, sweep
 from containerpkg.progress import Progress
 from containerpkg.release.building import Builder, BuildOutcome, taken_from_engine
 from containerpkg.release.builds import BuildStep, plan_builds
@@ -67,7 +67,7 @@ class Report:
         if skipped:
             message += f"\nnot built because of that: {', '.join(skipped)}"
         hints = [outcome.error.hint for outcome in failed if outcome.error and outcome.error.hint]
-        return BuildError(message, hint=hints[0] if hints else None)
+        return BuildError(message, hint="; ".join(hints) or None)
 
 
 class Workshop:
@@ -151,12 +151,15 @@ class Workshop:
         if not missing:
             return
         images = [_described(engine, image_id) for image_id in missing]
+        # An image that only serves as a base or a toolchain has no business in the repository.
+        packaged = {o.image_id for o in outcomes if o.image.file.packaged}
+        shipped = {d for image in images if image.id in packaged for d in image.diff_ids}
         # Shared layers are in the stream once, so this is more than will come.
         total = sum(image.size for image in images)
         self.progress.start(TASK, f"{len(images)} images into the store", total=total)
 
         def on_layer(layer: Layer) -> None:
-            if packager:
+            if packager and layer.diff_id in shipped:
                 packager.add_layer(layer)
 
         with engine.save(missing) as stream:
@@ -196,6 +199,7 @@ class Workshop:
         output = self.project.output
         with ExitStack() as stack:
             stack.enter_context(locked(output / ".lock", what=f"the output folder {output}"))
+            sweep(output / REPOSITORY)
             work = stack.enter_context(self.store.workspace("packages"))
             packager = Packager(
                 self.project,

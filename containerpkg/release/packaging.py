@@ -115,7 +115,8 @@ class Packager:
         content = self._content(image, stored)
         key = _content_key(self._plan(image, content, _UNRELEASED))
         record = self._records.package(image.package, key)
-        new_content = record is None
+        # A record without a size is of a run that was broken off before its package was made.
+        new_content = record is None or not record.size
         if record is None:
             self._check_units(image)
             record = PackageRecord(
@@ -163,7 +164,7 @@ class Packager:
             layer_nevra(self._blob(layer.blob)).filename: layer for layer in _packaged(stored)
         }
         sizes = {name: (self._folder / name).stat().st_size for name in (*layers, nevra.filename)}
-        if record.layers != layers.keys() or record.size != sizes[nevra.filename]:
+        if record.layers.keys() != layers.keys() or record.size != sizes[nevra.filename]:
             record = record.model_copy(
                 update={
                     "layers": {name: sizes[name] for name in layers},
@@ -171,7 +172,9 @@ class Packager:
                 }
             )
             self._records.add_package(record)
-        before = [r for r in self._records.packages(image.package) if r.stamp < record.stamp]
+        before = [
+            r for r in self._records.packages(image.package) if r.size and r.stamp < record.stamp
+        ]
         had = before[-1].layers if before else {}
         update = sum(size for name, size in sizes.items() if name not in had)
         files = {**{name: fresh[name] for name in layers}, nevra.filename: new_file}
@@ -230,7 +233,11 @@ def _content_key(plan: PackagePlan) -> str:
     for file in plan.files:
         if isinstance(file.content, Path):
             # A blob's name is its digest; other files are an image's own, and small.
-            inside = file.content.name if BLOBS in file.target else sha256_file(file.content)
+            inside = (
+                file.content.name
+                if file.target.startswith(f"{BLOBS}/")
+                else sha256_file(file.content)
+            )
         else:
             inside = str(file.content)
         parts.append(f"{file.target} {file.mode:o} {file.config} {inside}")

@@ -7,6 +7,7 @@ until the metadata after the next.  https://createrepo.baseurl.org and the creat
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -18,6 +19,9 @@ from containerpkg.errors import RepositoryError
 
 PACKAGES = "packages"
 """The folder of a repository that holds its RPMs."""
+
+_BESIDE = ".metadata-"
+_PROBE = 1 << 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,34 +36,48 @@ def publish_metadata(folder: Path) -> Published:
     """Make ``folder/repodata`` describe every RPM in ``folder/packages``.
 
     Packages that the present metadata describes with the same size and time are not read again,
-    and metadata that is already right is left alone.
+    and metadata that is already right is left alone. Nobody else may publish meanwhile.
 
-    Raises :class:`RepositoryError` for a package or metadata that cannot be read.
+    Raises :class:`RepositoryError` for a package that cannot be read or metadata that cannot be
+    written, and OSError where the disk is full.
     """
-    present = _present(folder)
+    for left in folder.glob(f"{_BESIDE}*"):
+        shutil.rmtree(left)
+    trusted = _present(folder)
+    present = trusted or {}
     files = {f"{PACKAGES}/{path.name}": path for path in sorted((folder / PACKAGES).glob("*.rpm"))}
     kept = {href: known for href, known in present.items() if _unchanged(files.get(href), known)}
-    if present and len(kept) == len(present) == len(files):
+    if trusted is not None and len(kept) == len(present) == len(files):
         return Published(packages=len(files), changed=False)
-    with tempfile.TemporaryDirectory(prefix=".metadata-", dir=folder) as beside:
-        writer = createrepo_c.RepositoryWriter(
-            beside, num_packages=len(files), compression=createrepo_c.GZ_COMPRESSION
-        )
-        for href, path in files.items():
-            writer.add_pkg(kept.get(href) or _read(path, href))
-        writer.finish()
+    with tempfile.TemporaryDirectory(prefix=_BESIDE, dir=folder) as beside:
+        packages = (kept.get(href) or _read(path, href) for href, path in files.items())
+        _write(Path(beside), len(files), packages)
         _switch(Path(beside) / "repodata", folder / "repodata")
     return Published(packages=len(files), changed=True)
 
 
-def _present(folder: Path) -> dict[str, createrepo_c.Package]:
-    """The packages of today's metadata by their place; empty where there is none to trust."""
+def _write(beside: Path, number: int, packages: Iterable[createrepo_c.Package]) -> None:
+    try:
+        writer = createrepo_c.RepositoryWriter(
+            beside, num_packages=number, compression=createrepo_c.GZ_COMPRESSION
+        )
+        for package in packages:
+            writer.add_pkg(package)
+        writer.finish()
+    except createrepo_c.CreaterepoCError as error:
+        # The library does not say that the disk is full; a file of our own does.
+        (beside / "probe").write_bytes(bytes(_PROBE))
+        raise RepositoryError(f"the metadata cannot be written to {beside}: {error}") from error
+
+
+def _present(folder: Path) -> dict[str, createrepo_c.Package] | None:
+    """The packages of today's metadata by their place; None where there is none to trust."""
     try:
         reader = createrepo_c.RepositoryReader.from_path(folder, warningcb=lambda *_: True)
         return {package.location_href: package for package in reader.iter_packages()}
     except (OSError, KeyError, createrepo_c.CreaterepoCError):
         # Missing or damaged, it is made anew from the packages, which carry all that it says.
-        return {}
+        return None
 
 
 def _unchanged(path: Path | None, known: createrepo_c.Package) -> bool:
@@ -86,11 +104,11 @@ def _switch(fresh: Path, place: Path) -> None:
     place.mkdir(exist_ok=True)
     before = _named(place)
     now = _named(fresh)
-    for name in sorted(now):
+    for name in (*sorted(now), "repomd.xml"):
+        # Like the packages, whatever the umask: a web server has to read them.
+        (fresh / name).chmod(0o644)
         _durable(fresh / name)
         (fresh / name).rename(place / name)
-    _durable(fresh / "repomd.xml")
-    (fresh / "repomd.xml").rename(place / "repomd.xml")
     _durable(place)
     for path in place.iterdir():
         if path.name not in {*before, *now, "repomd.xml", "repomd.xml.asc"}:

@@ -95,6 +95,8 @@ class ContentStore:
         """
         with files.locked(self.root / "lock", what=f"the store {self.root}"):
             shutil.rmtree(self.root / "tmp", ignore_errors=True)
+            for name in ("blobs", "layers", "images", "aliases", "builds", "packages"):
+                files.sweep(self.root / name)
             yield
 
     @contextmanager

@@ -93,7 +93,7 @@ class _Plain(io.RawIOBase):
                     return memoryview(piece)
         except codec.DAMAGED as error:
             raise self._damaged(str(error)) from error
-        raise self._damaged(f"it unpacks to {self._missing} bytes less than it should")
+        raise self._damaged(f"it unpacks to less than {self._layer.plain_size} bytes")
 
     def check(self) -> None:
         """Raise :class:`StoreError` unless what was read is the layer."""

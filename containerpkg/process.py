@@ -6,11 +6,13 @@ list, never a shell string, and a copy of the environment with ``env`` laid over
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import signal
 import subprocess
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,6 +23,12 @@ from typing import IO, Protocol
 from containerpkg.errors import ContainerpkgError, ToolError
 
 TAIL_LINES = 25
+
+# Seconds between asking a program to end and ending it.
+_PATIENCE = 5.0
+
+# Seconds in which a program that failed has ended after the end of its output.
+_ECHO = 1.0
 
 # What to install when a program is missing: (Debian family, Fedora family).
 _PACKAGES: Mapping[str, tuple[str, str]] = {
@@ -44,10 +52,7 @@ class CommandFailed(ContainerpkgError):
         self.argv = tuple(argv)
         self.status = status
         self.tail = tail
-        if status < 0:
-            how = f"was ended by {signal.Signals(-status).name}"
-        else:
-            how = f"failed with status {status}"
+        how = f"was ended by {_signal(-status)}" if status < 0 else f"failed with status {status}"
         super().__init__(f"{Path(argv[0]).name} {how}" + (f":\n{tail}" if tail else ""))
 
 
@@ -75,6 +80,13 @@ class Run(Protocol):
 
 def missing_tool(name: str) -> ToolError:
     """The error for a program that is not on this machine, with what to install."""
+    if "/" in name:
+        if Path(name).exists():
+            return ToolError(
+                f"the program '{name}' cannot be started: what its first line names is not there",
+                hint=f"correct the interpreter after '#!': head -n 1 {shlex.quote(name)}",
+            )
+        return ToolError(f"the program '{name}' does not exist")
     debian, fedora = _PACKAGES.get(name, (name, name))
     return ToolError(
         f"the program '{name}' is not installed or not in PATH",
@@ -113,6 +125,8 @@ def run(
         else:
             out, tail = "", _hand_over(child.stdout, on_line)
         status = child.wait()
+    if feeder and feeder.error:
+        raise feeder.error  # the program's status is only the echo of it
     if status:
         raise CommandFailed(argv, status, tail)
     if feeder:
@@ -137,10 +151,13 @@ def stream(argv: Sequence[str], *, env: Mapping[str, str] | None = None) -> Iter
             yield child.stdout
         except Exception as error:
             # The reader's complaint is often only the echo of the program's own failure.
-            status = child.poll()
-            if status:
-                reader.join()
-                raise CommandFailed(argv, status, _tail(captured[0].decode())) from error
+            child.stdout.close()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                status = child.wait(_ECHO)
+                if status not in {0, -signal.SIGPIPE}:
+                    reader.join()
+                    tail = _tail(captured[0].decode(errors="replace"))
+                    raise CommandFailed(argv, status, tail) from error
             raise
         child.stdout.close()
         status = child.wait()
@@ -183,11 +200,12 @@ def _started(
         )
     except FileNotFoundError as error:
         if cwd is not None and not cwd.is_dir():
-            raise
+            raise  # it names the folder
         raise missing_tool(argv[0]) from error
     except PermissionError as error:
         raise ToolError(
-            f"the program '{argv[0]}' may not be executed", hint=f"chmod +x {argv[0]}"
+            f"the program '{argv[0]}' may not be executed",
+            hint=f"chmod +x {shlex.quote(argv[0])}",
         ) from error
     except OSError as error:
         raise ToolError(f"the program '{argv[0]}' cannot be started: {error.strerror}") from error
@@ -205,43 +223,56 @@ def _started(
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:
-    for number, patience in ((signal.SIGTERM, 5.0), (signal.SIGKILL, None)):
-        if child.poll() is not None:
-            return
-        try:
-            os.killpg(child.pid, number)
-        except ProcessLookupError:
-            return
-        try:
-            child.wait(patience)
-        except subprocess.TimeoutExpired:
-            continue
+    """End the program and what it has started: whoever does not listen has five seconds."""
+    if child.returncode is not None:
+        return  # its number may belong to another program by now
+    until = time.monotonic() + _PATIENCE
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(child.pid, signal.SIGTERM)
+        while time.monotonic() < until:
+            # A leader that has ended says nothing of its group, which may still clean up.
+            child.poll()
+            os.killpg(child.pid, 0)
+            time.sleep(0.01)
+        os.killpg(child.pid, signal.SIGKILL)
+    child.wait()
 
 
 class _Feeder:
     """Writes a program's standard input from a thread, keeping what went wrong."""
 
     def __init__(self, child: subprocess.Popen[bytes], write: Callable[[IO[bytes]], None]) -> None:
+        self.error: Exception | None = None
+        assert child.stdin
+        # The pipe is this thread's alone: who waits for the program must not close it meanwhile.
+        self._pipe, child.stdin = child.stdin, None
         self._child, self._write = child, write
-        self._error: Exception | None = None
         self._thread = threading.Thread(target=self._feed, daemon=True)
         self._thread.start()
 
     def _feed(self) -> None:
-        assert self._child.stdin
-        try:
-            with self._child.stdin as pipe:
+        # A program that left early is no error of ours; its status says why.
+        with contextlib.suppress(BrokenPipeError), self._pipe as pipe:
+            try:
                 self._write(pipe)
-        except BrokenPipeError:
-            pass  # the program left early; its status says why
-        except Exception as error:  # noqa: BLE001 - kept for the thread that waits
-            self._error = error
-            self._child.terminate()
+            except BrokenPipeError:
+                raise
+            except Exception as error:  # noqa: BLE001 - kept for the thread that waits
+                self.error = error
+                # Before the pipe is closed: half of the input must not look like all of it.
+                _end(self._child)
 
     def result(self) -> None:
         self._thread.join()
-        if self._error:
-            raise self._error
+        if self.error:
+            raise self.error
+
+
+def _signal(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"  # the real-time ones have no names
 
 
 def _read_all(pipe: IO[bytes] | None) -> bytes:

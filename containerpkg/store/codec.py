@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import zlib
-from typing import Protocol
+from collections.abc import Iterable, Iterator
+from typing import IO, Protocol, cast
 
 import zstandard
 
@@ -16,6 +18,9 @@ _GZIP_WINDOW = 31  # zlib's way of asking for a gzip header; it carries no time 
 
 # zstd's own choice, four windows, costs a third more memory for 0.4 % less output.
 _SMALLEST_JOB = 21
+
+# A few kilobytes may unpack to gigabytes.
+_LARGEST_PIECE = 1 << 20
 
 DAMAGED = (zlib.error, zstandard.ZstdError)
 """What a decoder raises for damaged input."""
@@ -31,13 +36,6 @@ class Encoder(Protocol):
         """The rest."""
 
 
-class Decoder(Protocol):
-    """Turns what an engine hands over into plain bytes, piece by piece."""
-
-    def decompress(self, data: bytes, /) -> bytes:
-        """What is ready after ``data``."""
-
-
 def encoder(form: Layers) -> Encoder:
     """An encoder whose output depends on ``form`` and the input alone, not on this machine."""
     if form.compression == "gzip":
@@ -51,29 +49,48 @@ def encoder(form: Layers) -> Encoder:
     return zstandard.ZstdCompressor(compression_params=parameters).compressobj()
 
 
-def decoder(start: bytes) -> Decoder:
-    """The decoder for data that begins with ``start`` (at least 4 bytes): gzip, zstd or plain."""
-    if start.startswith(_GZIP_MAGIC):
-        return _Gzip()
-    if start.startswith(_ZSTD_MAGIC):
-        return zstandard.ZstdDecompressor().decompressobj(read_across_frames=True)
-    return _Plain()
+def plain(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """The uncompressed bytes of ``chunks``, which hold gzip, zstd or what is plain already.
+
+    The pieces are bounded, however far the input unpacks. The first chunk must have 4 bytes, if
+    there is more than one. Raises one of ``DAMAGED``; input that is cut gives what it holds.
+    """
+    remaining = iter(chunks)
+    first = next(remaining, b"")
+    together = itertools.chain((first,), remaining)
+    if first.startswith(_GZIP_MAGIC):
+        yield from _gunzip(together)
+    elif first.startswith(_ZSTD_MAGIC):
+        source = cast("IO[bytes]", _Source(together))
+        reader = zstandard.ZstdDecompressor().stream_reader(source, read_across_frames=True)
+        while piece := reader.read(_LARGEST_PIECE):
+            yield piece
+    else:
+        yield from together
 
 
-class _Plain:
-    def decompress(self, data: bytes, /) -> bytes:
-        return data
-
-
-class _Gzip:
+def _gunzip(chunks: Iterable[bytes]) -> Iterator[bytes]:
     """Gzip of one or more members, as parallel compressors write it."""
+    member = zlib.decompressobj(_GZIP_WINDOW)
+    for chunk in chunks:
+        rest = chunk
+        while rest:
+            if member.eof:
+                member = zlib.decompressobj(_GZIP_WINDOW)
+            yield member.decompress(rest, _LARGEST_PIECE)
+            rest = member.unconsumed_tail or member.unused_data
+    yield member.flush()
 
-    def __init__(self) -> None:
-        self._member = zlib.decompressobj(_GZIP_WINDOW)
 
-    def decompress(self, data: bytes, /) -> bytes:
-        out = [self._member.decompress(data)]
-        while self._member.eof and (rest := self._member.unused_data):
-            self._member = zlib.decompressobj(_GZIP_WINDOW)
-            out.append(self._member.decompress(rest))
-        return b"".join(out)
+class _Source:
+    """Chunks as something to read from."""
+
+    def __init__(self, chunks: Iterator[bytes]) -> None:
+        self._chunks = chunks
+        self._rest = memoryview(b"")
+
+    def read(self, size: int) -> memoryview:
+        while not self._rest and (chunk := next(self._chunks, None)) is not None:
+            self._rest = memoryview(chunk)
+        out, self._rest = self._rest[:size], self._rest[size:]
+        return out

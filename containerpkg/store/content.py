@@ -17,18 +17,21 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import shutil
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from containerpkg import files
 from containerpkg.definitions.project import Layers
 from containerpkg.errors import StoreError
+
+_Record = TypeVar("_Record")
 
 _DIGEST = re.compile(r"sha256:([0-9a-f]{64})")
 
@@ -75,6 +78,11 @@ def hex_of(digest: str) -> str:
     if not (match := _DIGEST.fullmatch(digest)):
         raise StoreError(f"'{digest}' is not a SHA-256 digest")
     return match[1]
+
+
+def diff_ids_of(config: Mapping[str, Any]) -> tuple[str, ...]:
+    """The diff IDs in an image's configuration, lowest first; Docker leaves out an empty list."""
+    return tuple(config["rootfs"].get("diff_ids") or ())
 
 
 class ContentStore:
@@ -143,8 +151,10 @@ class ContentStore:
         """Put a small blob (a configuration, a manifest) into the store."""
         blob = Blob(digest=f"sha256:{files.sha256_bytes(content)}", size=len(content))
         path = self.blob_path(blob.digest)
-        if not path.exists():
-            files.write_atomic(path, content, mode=0o444)
+        if not (path.exists() and path.read_bytes() == content):
+            with self.workspace("blob") as folder:
+                files.write_atomic(folder / "blob", content)
+                self.adopt(folder / "blob", blob)
         self.trust(blob.digest)
         return blob
 
@@ -158,12 +168,15 @@ class ContentStore:
 
     def layer(self, diff_id: str) -> Layer | None:
         """The layer that unpacks to ``diff_id``, if the store has its blob in this compression."""
-        data = _load(self.root / "layers" / self._form / f"{hex_of(diff_id)}.json")
-        if data is None:
-            return None
-        layer = Layer(
-            blob=Blob(**data["blob"]), diff_id=data["diff_id"], plain_size=data["plain_size"]
+        record = self.root / "layers" / self._form / f"{hex_of(diff_id)}.json"
+        layer = _load(
+            record,
+            lambda data: Layer(
+                blob=Blob(**data["blob"]), diff_id=data["diff_id"], plain_size=data["plain_size"]
+            ),
         )
+        if layer is None:
+            return None
         path = self.blob_path(layer.blob.digest)
         return layer if path.exists() and path.stat().st_size == layer.blob.size else None
 
@@ -175,30 +188,35 @@ class ContentStore:
     def alias(self, name: str) -> str | None:
         """The diff ID of the layer that an engine calls ``name`` (64 hexadecimal digits)."""
         try:
-            return (self.root / "aliases" / name).read_text()
+            diff_id = (self.root / "aliases" / name).read_text(errors="replace")
         except FileNotFoundError:
             return None
+        return diff_id if _DIGEST.fullmatch(diff_id) else None  # else it is found out anew
 
     def add_alias(self, name: str, diff_id: str) -> None:
         """Record that an engine calls the layer ``diff_id`` ``name``."""
         files.write_atomic(self.root / "aliases" / name, diff_id)
 
     def image(self, image_id: str) -> StoredImage | None:
-        """The image with this ID, if the store has all of it in this compression."""
-        data = _load(self.root / "images" / self._form / f"{hex_of(image_id)}.json")
+        """The image with this ID, if the store has all of it in this compression.
+
+        Raises :class:`StoreError` for a damaged record or configuration.
+        """
+        record = self.root / "images" / self._form / f"{hex_of(image_id)}.json"
+        manifest = _load(record, lambda data: Blob(**data["manifest"]))
         config_path = self.blob_path(image_id)
-        if data is None or not config_path.exists():
+        if manifest is None or not config_path.exists():
             return None
-        config = json.loads(config_path.read_bytes())
-        layers = tuple(self.layer(diff_id) for diff_id in config["rootfs"]["diff_ids"])
-        manifest = Blob(**data["manifest"])
+        blob = Blob(digest=image_id, size=config_path.stat().st_size)
+        config = json.loads(self.verified(blob).read_bytes())
+        layers = tuple(self.layer(diff_id) for diff_id in diff_ids_of(config))
         if not all(layers) or not self.blob_path(manifest.digest).exists():
             return None
         variant = config.get("variant")
         return StoredImage(
             id=image_id,
             manifest=manifest,
-            config=Blob(digest=image_id, size=config_path.stat().st_size),
+            config=blob,
             layers=tuple(layer for layer in layers if layer),
             architecture=config["architecture"] + (f"/{variant}" if variant else ""),
             created=config.get("created") or "1970-01-01T00:00:00Z",
@@ -210,13 +228,12 @@ class ContentStore:
         files.write_atomic(path, json.dumps({"manifest": asdict(manifest)}))
 
 
-def _load(path: Path) -> dict[str, Any] | None:
+def _load(path: Path, parse: Callable[[Any], _Record]) -> _Record | None:
     try:
-        data: dict[str, Any] = json.loads(path.read_bytes())
+        return parse(json.loads(path.read_bytes()))
     except FileNotFoundError:
         return None
-    except ValueError as error:
+    except (ValueError, TypeError, KeyError) as error:
         raise StoreError(
-            f"{path} in the store is damaged: {error}", hint=f"remove it: rm {path}"
+            f"{path} in the store is damaged", hint=f"remove it: rm {shlex.quote(str(path))}"
         ) from error
-    return data

@@ -1,7 +1,8 @@
 """A docker-archive of stored images: what ``docker load`` and ``podman load`` of any age read.
 
 Layers are written uncompressed, since Docker before 23 knows no zstd, each once; names are sorted
-and times zero, so that the same images give the same bytes.
+and times zero, so that the same images give the same bytes. The tar is in GNU's form: the older
+one ends at 8 GiB for a layer.
 https://github.com/moby/docker-image-spec/blob/main/v1.2.md#combined-image-json--filesystem-changeset-format
 """
 
@@ -45,7 +46,7 @@ def write_archive(
         }
         for image_id, references in sorted(by_id.items())
     ]
-    with tarfile.open(fileobj=file, mode="w|", format=tarfile.USTAR_FORMAT, bufsize=CHUNK) as tar:
+    with tarfile.open(fileobj=file, mode="w|", format=tarfile.GNU_FORMAT, bufsize=CHUNK) as tar:
         _add(tar, "manifest.json", json.dumps(manifest, separators=(",", ":")).encode())
         for image_id, image in sorted(stored.items()):
             _add(tar, f"{hex_of(image_id)}.json", store.verified(image.config).read_bytes())
@@ -63,35 +64,36 @@ class _Plain(io.RawIOBase):
         super().__init__()
         self._path, self._layer, self._advance = store.blob_path(layer.blob.digest), layer, advance
         self._file = self._path.open("rb")
-        start = self._file.read(CHUNK)
-        self._decoder = codec.decoder(start)
-        self._ready = self._unpack(start)
+        self._pieces = codec.plain(iter(lambda: self._file.read(CHUNK), b""))
+        self._ready = memoryview(b"")
         self._hash = hashlib.sha256()
+        self._missing = layer.plain_size
 
     def readable(self) -> bool:
         return True
 
     def read(self, size: int = -1, /) -> bytes:
         out = bytearray()
-        while size < 0 or len(out) < size:
+        wanted = self._missing if size < 0 else min(size, self._missing)
+        while len(out) < wanted:
             if not self._ready:
-                chunk = self._file.read(CHUNK)
-                if not chunk:
-                    break
-                self._ready = self._unpack(chunk)
-                continue
-            wanted = len(self._ready) if size < 0 else size - len(out)
-            out += self._ready[:wanted]
-            self._ready = self._ready[wanted:]
+                self._ready = self._unpack()
+            part = self._ready[: wanted - len(out)]
+            out += part
+            self._ready = self._ready[len(part) :]
+        self._missing -= len(out)
         self._hash.update(out)
         self._advance(len(out))
         return bytes(out)
 
-    def _unpack(self, chunk: bytes) -> memoryview:
+    def _unpack(self) -> memoryview:
         try:
-            return memoryview(self._decoder.decompress(chunk))
+            for piece in self._pieces:
+                if piece:
+                    return memoryview(piece)
         except codec.DAMAGED as error:
             raise self._damaged(str(error)) from error
+        raise self._damaged(f"it unpacks to less than {self._layer.plain_size} bytes")
 
     def check(self) -> None:
         """Raise :class:`StoreError` unless what was read is the layer."""

@@ -17,17 +17,17 @@ import posixpath
 import queue
 import re
 import tarfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, cast
 
 from containerpkg.engines.protocol import ByteStream, EngineImage
 from containerpkg.errors import StoreError
 from containerpkg.files import CHUNK
 from containerpkg.progress import Progress
 from containerpkg.store import codec
-from containerpkg.store.content import Blob, ContentStore, Layer, StoredImage
+from containerpkg.store.content import Blob, ContentStore, Layer, StoredImage, diff_ids_of
 from containerpkg.store.manifest import render_manifest
 
 _LAYERS_AT_ONCE = 2
@@ -127,7 +127,7 @@ class _Reading:
         self._progress, self._on_layer = progress, on_layer
         self._pool = ThreadPoolExecutor(_LAYERS_AT_ONCE, thread_name_prefix="layer")
         self._known: list[Layer] = []
-        self._jobs: list[Future[Layer]] = []
+        self._jobs: list[Future[Layer | None]] = []
 
     def take(self, tar: tarfile.TarFile, member: tarfile.TarInfo) -> None:
         """Read one member of the stream: a layer, a document, or something to pass over."""
@@ -137,77 +137,97 @@ class _Reading:
             if job.done():
                 job.result()  # a full disk should end the run now and not a gigabyte later
         name = posixpath.normpath(member.name)
+        content = _content(tar, member)
         blob = _BLOB.fullmatch(name)
         if name.endswith(".tar") or (blob and f"sha256:{blob[1]}" in self._wanted):
-            alias = blob[1] if blob else _alias(name)
-            self._take_layer(tar, member, alias, f"sha256:{alias}" if blob else None)
+            self._take_layer(member, content, blob[1] if blob else _alias(name))
         elif blob or name.endswith(".json"):
-            content = _content(tar, member)
             start = content.read(CHUNK)
             if blob and not start.startswith(b"{"):
-                self._take_layer(tar, member, blob[1], None, start)
+                self._take_layer(member, content, blob[1], start)
             elif member.size <= _LARGEST_DOCUMENT:
                 self.documents[name] = start + content.read()
 
     def _take_layer(
         self,
-        tar: tarfile.TarFile,
         member: tarfile.TarInfo,
-        alias: str,
-        diff_id: str | None,
+        content: IO[bytes],
+        alias: str | None,
         start: bytes = b"",
     ) -> None:
-        known = self._store.layer(diff_id or self._store.alias(alias) or "sha256:" + "0" * 64)
-        if known:
+        if known := self._known_layer(alias):
             self._known.append(known)
             self._on_layer(known)
             self._progress.advance(TASK, member.size)
             return
-        job = _LayerJob(
-            self._store, self._folder / f"layer-{len(self._jobs)}", alias, self._on_layer
-        )
+        path = self._folder / f"layer-{len(self._jobs)}"
+        job = _LayerJob(self._store, path, member.name, alias, self._wanted, self._on_layer)
         self._jobs.append(self._pool.submit(job.run))
-        content = _content(tar, member)
-        chunk = start or content.read(CHUNK)
-        while chunk:
-            job.chunks.put(chunk)
-            self._progress.advance(TASK, len(chunk))
-            chunk = content.read(CHUNK)
-        job.chunks.put(None)
+        try:
+            chunk = start or content.read(CHUNK)
+            while chunk:
+                job.chunks.put(chunk)
+                self._progress.advance(TASK, len(chunk))
+                chunk = content.read(CHUNK)
+        except BaseException:
+            job.abandoned = True
+            raise
+        finally:
+            job.chunks.put(None)
+
+    def _known_layer(self, alias: str | None) -> Layer | None:
+        """The layer that the stream calls ``alias``, if the store has it."""
+        if alias is None:
+            return None
+        if (diff_id := f"sha256:{alias}") in self._wanted:
+            return self._store.layer(diff_id)
+        known = self._store.alias(alias)
+        return self._store.layer(known) if known else None
 
     def close(self) -> None:
         """Wait for what is under way."""
         self._pool.shutdown(wait=True)
 
     def layers(self) -> dict[str, Layer]:
-        """Every layer of the stream by its diff ID."""
-        return {layer.diff_id: layer for layer in (*self._known, *(j.result() for j in self._jobs))}
+        """Every wanted layer of the stream by its diff ID."""
+        found = (*self._known, *(job.result() for job in self._jobs))
+        return {layer.diff_id: layer for layer in found if layer}
 
 
 class _LayerJob:
     """Hashes, compresses and hashes one layer while it comes in."""
 
     def __init__(
-        self, store: ContentStore, path: Path, alias: str, on_layer: Callable[[Layer], None]
+        self,
+        store: ContentStore,
+        path: Path,
+        name: str,
+        alias: str | None,
+        wanted: Collection[str],
+        on_layer: Callable[[Layer], None],
     ) -> None:
         self.chunks: queue.Queue[bytes | None] = queue.Queue(_CHUNKS_WAITING)
-        self._store, self._path, self._alias = store, path, alias
-        self._on_layer = on_layer
+        self.abandoned = False
+        """Set before the last chunk if the stream broke off in this layer."""
 
-    def run(self) -> Layer:
+        self._store, self._path, self._wanted = store, path, wanted
+        self._name, self._alias, self._on_layer = name, alias, on_layer
+        self._incoming = iter(self.chunks.get, None)
+
+    def run(self) -> Layer | None:
+        """The layer, or None if it is none of those that are wanted."""
         try:
             return self._run()
         finally:
             self._path.unlink(missing_ok=True)
             # Whatever went wrong here, the reader must not wait for us.
-            self._drain()
+            for _ in self._incoming:
+                pass
 
-    def _run(self) -> Layer:
+    def _run(self) -> Layer | None:
         plain, packed = hashlib.sha256(), hashlib.sha256()
         plain_size = packed_size = 0
         encoder = codec.encoder(self._store.layers)
-        chunk = self.chunks.get()
-        decoder = codec.decoder(chunk or b"")
         with self._path.open("wb", buffering=0) as file:
 
             def write(out: bytes) -> None:
@@ -219,38 +239,39 @@ class _LayerJob:
                     while view:
                         view = view[file.write(view) :]
 
-            while chunk:
-                try:
-                    data = decoder.decompress(chunk)
-                except codec.DAMAGED as error:
-                    raise StoreError(f"layer {self._alias} is damaged: {error}") from error
-                plain.update(data)
-                plain_size += len(data)
-                write(encoder.compress(data))
-                chunk = self.chunks.get()
-            self.chunks.put(None)  # for the drain
+            try:
+                for data in codec.plain(self._incoming):
+                    plain.update(data)
+                    plain_size += len(data)
+                    write(encoder.compress(data))
+            except codec.DAMAGED as error:
+                raise StoreError(
+                    f"{self._name} in the engine's stream is damaged: {error}",
+                    hint="run the command again; if it stays so, build the image anew",
+                ) from error
             write(encoder.flush())
         diff_id = f"sha256:{plain.hexdigest()}"
+        if self.abandoned or diff_id not in self._wanted:
+            return None
         layer = self._store.layer(diff_id)
         if layer is None:
             blob = Blob(digest=f"sha256:{packed.hexdigest()}", size=packed_size)
             layer = Layer(blob=blob, diff_id=diff_id, plain_size=plain_size)
             self._store.adopt(self._path, blob)
             self._store.add_layer(layer)
-        if diff_id != f"sha256:{self._alias}":
+        if self._alias and diff_id != f"sha256:{self._alias}":
             self._store.add_alias(self._alias, diff_id)
         self._on_layer(layer)
         return layer
 
-    def _drain(self) -> None:
-        while self.chunks.get() is not None:
-            pass
 
+def _alias(name: str) -> str | None:
+    """What the stream calls a layer: the folder of ``ID/layer.tar`` or the stem of ``ID.tar``.
 
-def _alias(name: str) -> str:
-    """What the stream calls a layer: the folder of ``ID/layer.tar`` or the stem of ``ID.tar``."""
+    None for what is no digest: only a digest means the same layer in the next stream.
+    """
     stem = name.removesuffix("/layer.tar").removesuffix(".tar")
-    return stem if _HEX.fullmatch(stem) else hashlib.sha256(name.encode()).hexdigest()
+    return stem if _HEX.fullmatch(stem) else None
 
 
 def _content(tar: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes]:
@@ -267,11 +288,11 @@ def _complete(
 ) -> StoredImage:
     """Store the configuration and the manifest of an image whose layers have come in."""
     config = _config(image, documents)
-    diff_ids = json.loads(config)["rootfs"]["diff_ids"]
+    diff_ids = diff_ids_of(json.loads(config))
     missing = [diff_id for diff_id in diff_ids if diff_id not in layers]
     if missing:
         raise StoreError(
-            f"the engine's stream lacks layer {missing[0]} of image {image.id}",
+            f"the engine's stream lacks layer {missing[0]} of image {image.id}, or has it damaged",
             hint="run the command again; if it stays so, build the image anew with --no-cache",
         )
     ordered = [layers[diff_id] for diff_id in diff_ids]
@@ -290,8 +311,20 @@ def _config(image: EngineImage, documents: dict[str, bytes]) -> bytes:
             config = documents[path]
             if hashlib.sha256(config).hexdigest() == name:
                 return config
-            raise StoreError(f"the engine's configuration of image {image.id} is damaged")
-    held = json.loads(documents.get("manifest.json", b"[]"))
-    listed: list[Any] = [entry.get("Config") for entry in held if isinstance(entry, dict)]
-    holds = ", ".join(map(str, listed)) or "none"
-    raise StoreError(f"the engine's stream lacks image {image.id}; it holds {holds}")
+            raise StoreError(
+                f"the engine's configuration of image {image.id} is damaged",
+                hint="run the command again; if it stays so, build the image anew",
+            )
+    raise StoreError(
+        f"the engine's stream lacks image {image.id}; it holds {_held(documents)}",
+        hint="run the command again; if it stays so, build the image anew",
+    )
+
+
+def _held(documents: dict[str, bytes]) -> str:
+    """The configurations that the stream's manifest.json names, for a message."""
+    try:
+        entries = json.loads(documents.get("manifest.json", b"[]"))
+        return ", ".join(str(entry["Config"]) for entry in entries) or "none"
+    except (ValueError, TypeError, KeyError):
+        return "a manifest.json that cannot be read"

@@ -47,7 +47,7 @@ class FakeRpmbuild:
     made: list[str] = field(default_factory=list)
 
     def __call__(self, argv, *, env=None, cwd=None, stdin=None, on_line=None) -> Result:
-        spec = Path(argv[-1]).read_text()
+        spec = (cwd / argv[-1]).read_text()
         name, version, release = (
             re.search(rf"^{tag}: (.*)$", spec, re.MULTILINE)[1]
             for tag in ("Name", "Version", "Release")
@@ -55,8 +55,7 @@ class FakeRpmbuild:
         if name in self.failing:
             raise CommandFailed(argv, 1, self.failing[name])
         [arch] = [a.removeprefix("--target=")[: -len("-linux")] for a in argv if "--target=" in a]
-        [root] = [a.removeprefix("--buildroot=") for a in argv if a.startswith("--buildroot=")]
-        staged = [path for path in Path(root).rglob("*") if path.is_file()]
+        staged = [path for path in (cwd / "root").rglob("*") if path.is_file()]
         size = OVERHEAD + sum(path.lstat().st_size for path in staged)
         file = cwd / "out" / f"{name}-{version}-{release}.{arch}.rpm"
         file.write_bytes(bytes(size))

@@ -18,8 +18,9 @@ from containerpkg.files import locked, sweep
 from containerpkg.progress import Progress
 from containerpkg.release.building import Builder, BuildOutcome, taken_from_engine
 from containerpkg.release.builds import BuildStep, plan_builds
+from containerpkg.release.packages import ImageStep, LayerStep, PackagePlanner
 from containerpkg.release.packaging import PackagedImage, Packager
-from containerpkg.repository.metadata import publish_metadata
+from containerpkg.repository.metadata import PACKAGES, publish_metadata
 from containerpkg.repository.repofile import write_repo_file
 from containerpkg.store.content import ContentStore, Layer, StoredImage
 from containerpkg.store.importer import TASK, import_images
@@ -79,10 +80,37 @@ class Workshop:
         self.records = Records(project.store)
         self.progress = progress
 
+    @property
+    def repository(self) -> Path:
+        """The folder that is published."""
+        return self.project.output / REPOSITORY
+
     def plan(self, images: Sequence[Image], *, force: bool = False) -> tuple[BuildStep, ...]:
         """See :func:`containerpkg.release.builds.plan_builds`."""
         return plan_builds(
             self.project, images, store=self.store, records=self.records, force=force
+        )
+
+    def plan_packages(
+        self, steps: Sequence[BuildStep]
+    ) -> tuple[tuple[LayerStep, ...], tuple[ImageStep, ...]]:
+        """The packages of what ``steps`` keep; the others are not known before they are built."""
+        planner = self._planner(rebuild=False)
+        images = tuple(
+            planner.image(step.image, _held(self.store, step.image_id))
+            for step in steps
+            if step.action == "keep" and step.image.file.packaged
+        )
+        layers = {layer.blob.digest: layer for image in images for layer in image.layers}
+        return tuple(map(planner.layer, layers.values())), images
+
+    def _planner(self, *, rebuild: bool) -> PackagePlanner:
+        return PackagePlanner(
+            self.project,
+            self.store,
+            self.records,
+            self.repository / PACKAGES,
+            rebuild=rebuild,
         )
 
     def stored(self, images: Sequence[Image]) -> tuple[tuple[Image, StoredImage], ...]:
@@ -173,12 +201,11 @@ class Workshop:
             if outcome.image_id and outcome.image.file.packaged
         }
         packaged = packager.finish(stored)
-        repository = self.project.output / REPOSITORY
-        published = publish_metadata(repository)
+        published = publish_metadata(self.repository)
         if published.changed:
-            self.progress.note(f"repository {repository}: {published.packages} packages")
-        write_repo_file(self.project.file.repository, repository)
-        return self._report(outcomes, packaged=packaged, repository=repository)
+            self.progress.note(f"repository {self.repository}: {published.packages} packages")
+        write_repo_file(self.project.file.repository, self.repository)
+        return self._report(outcomes, packaged=packaged, repository=self.repository)
 
     def _report(
         self,
@@ -205,10 +232,10 @@ class Workshop:
                 self.project,
                 self.store,
                 self.records,
-                output / REPOSITORY,
+                self.repository / PACKAGES,
                 work,
+                planner=self._planner(rebuild=options.rebuild_packages),
                 progress=self.progress,
-                rebuild=options.rebuild_packages,
             )
             stack.callback(packager.close)
             yield packager

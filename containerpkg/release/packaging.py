@@ -1,9 +1,8 @@
-"""From stored images to packages in a repository folder; what is there is not made again."""
+"""Makes the packages of a run into a repository folder, several at a time."""
 
 from __future__ import annotations
 
 import os
-import re
 import threading
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -14,20 +13,12 @@ from pathlib import Path
 from containerpkg import process
 from containerpkg.definitions.project import Image, Project
 from containerpkg.errors import PackageError
-from containerpkg.files import sha256_file, sha256_text
 from containerpkg.packages import rpmbuild
-from containerpkg.packages.image import ImageContent, Origin, plan_image
-from containerpkg.packages.layer import BLOBS, CARRIED_BELOW, Blob, layer_nevra, plan_layer
-from containerpkg.packages.plan import PackagePlan
-from containerpkg.packages.targets import TARGETS
 from containerpkg.progress import Progress
+from containerpkg.release.packages import ImageStep, PackagePlanner, has_package
 from containerpkg.release.unitcheck import find_unit_problems
-from containerpkg.repository.metadata import PACKAGES
-from containerpkg.store.content import Blob as StoredBlob
 from containerpkg.store.content import ContentStore, Layer, StoredImage
 from containerpkg.store.records import PackageRecord, Records
-
-_UNRELEASED = "00000000000000"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +42,7 @@ class PackagedImage:
 
 
 class Packager:
-    """Makes the packages of one run into ``folder``, several at a time."""
+    """Makes what ``planner`` plans into ``folder``."""
 
     def __init__(
         self,
@@ -61,23 +52,23 @@ class Packager:
         folder: Path,
         work: Path,
         *,
+        planner: PackagePlanner,
         progress: Progress,
-        rebuild: bool = False,
         run: process.Run = process.run,
     ) -> None:
         self._project, self._store, self._records = project, store, records
-        self._folder, self._work = folder / PACKAGES, work
-        self._progress, self._rebuild, self._run = progress, rebuild, run
+        self._folder, self._work = folder, work
+        self._planner, self._progress, self._run = planner, progress, run
         self._pool = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="package")
         self._layers: dict[str, Future[bool]] = {}
         self._guard = threading.Lock()
-        self._folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
 
     def add_layer(self, layer: Layer) -> None:
         """Begin the package of ``layer`` unless it is small, there, or begun."""
         digest = layer.blob.digest
         with self._guard:
-            if layer.blob.size >= CARRIED_BELOW and digest not in self._layers:
+            if has_package(layer) and digest not in self._layers:
                 self._layers[digest] = self._pool.submit(self._make_layer, layer)
 
     def finish(self, images: Mapping[str, StoredImage]) -> tuple[PackagedImage, ...]:
@@ -85,61 +76,48 @@ class Packager:
         for stored in images.values():
             for layer in stored.layers:
                 self.add_layer(layer)
-        made = [
-            self._pool.submit(self._make_image, self._project.image(name), stored)
-            for name, stored in images.items()
-        ]
-        fresh = {
-            layer_nevra(self._blob(layer.blob)).filename: self._layers[layer.blob.digest].result()
-            for stored in images.values()
-            for layer in _packaged(stored)
-        }
-        return tuple(self._summary(*future.result(), fresh) for future in made)
+        steps = [self._planner.image(self._project.image(n), s) for n, s in images.items()]
+        made = [self._pool.submit(self._make_image, step) for step in steps]
+        return tuple(
+            self._summary(step, future.result()) for step, future in zip(steps, made, strict=True)
+        )
 
     def close(self) -> None:
         """Let what runs end, and begin nothing more."""
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     def _make_layer(self, layer: Layer) -> bool:
-        plan = plan_layer(self._blob(layer.blob))
-        if (self._folder / plan.nevra.filename).exists() and not self._rebuild:
+        """Whether the package had to be made."""
+        step = self._planner.layer(layer)
+        if step.action == "keep":
             return False
         self._store.verified(layer.blob)
-        rpmbuild.build(plan, self._work, self._folder, run=self._run)
+        rpmbuild.build(step.plan, self._work, self._folder, run=self._run)
         return True
 
-    def _make_image(
-        self, image: Image, stored: StoredImage
-    ) -> tuple[Image, StoredImage, PackageRecord, bool, bool]:
-        """Also whether the content is new, and whether the file is."""
-        content = self._content(image, stored)
-        key = _content_key(self._plan(image, content, _UNRELEASED))
-        record = self._records.package(image.package, key)
-        # A record without a size is of a run that was broken off before its package was made.
-        new_content = record is None or not record.size
+    def _make_image(self, step: ImageStep) -> PackageRecord:
+        """The record of the package, which is there afterwards."""
+        record = step.record
         if record is None:
-            self._check_units(image)
+            self._check_units(step.image)
             record = PackageRecord(
-                package=image.package,
-                key=key,
-                version=image.version,
-                stamp=self._records.next_stamp(image.package, datetime.now(UTC)),
-                manifest=stored.manifest.digest,
+                package=step.image.package,
+                key=step.key,
+                target=self._project.file.target,
+                version=step.image.version,
+                stamp=self._records.next_stamp(step.image.package, datetime.now(UTC)),
+                manifest=step.stored.manifest.digest,
             )
             # Kept before the package exists, so that a run killed now gives no second release.
             self._records.add_package(record)
-        plan = self._plan(image, content, record.stamp)
-        path = self._folder / plan.nevra.filename
-        new_file = self._rebuild or not path.exists()
-        if new_file:
-            for blob in (stored.manifest, stored.config):
+        if step.action == "make":
+            carried = [layer.blob for layer in step.stored.layers if not has_package(layer)]
+            for blob in (step.stored.manifest, step.stored.config, *carried):
                 self._store.verified(blob)
-            for layer in stored.layers:
-                if layer.blob.size < CARRIED_BELOW:
-                    self._store.verified(layer.blob)
+            plan = self._planner.plan(step.image, step.stored, record.stamp)
             rpmbuild.build(plan, self._work, self._folder, run=self._run)
             self._progress.note(f"package {plan.nevra}")
-        return image, stored, record, new_content, new_file
+        return record
 
     def _check_units(self, image: Image) -> None:
         """Raise :class:`PackageError` for units that a host would not take."""
@@ -150,104 +128,27 @@ class Packager:
                     hint=problem.hint or "'containerpkg check' shows all that is wrong",
                 )
 
-    def _summary(
-        self,
-        image: Image,
-        stored: StoredImage,
-        record: PackageRecord,
-        new_content: bool,
-        new_file: bool,
-        fresh: Mapping[str, bool],
-    ) -> PackagedImage:
-        nevra = self._plan(image, self._content(image, stored), record.stamp).nevra
-        layers = {
-            layer_nevra(self._blob(layer.blob)).filename: layer for layer in _packaged(stored)
-        }
-        sizes = {name: (self._folder / name).stat().st_size for name in (*layers, nevra.filename)}
-        if record.layers.keys() != layers.keys() or record.size != sizes[nevra.filename]:
-            record = record.model_copy(
-                update={
-                    "layers": {name: sizes[name] for name in layers},
-                    "size": sizes[nevra.filename],
-                }
-            )
-            self._records.add_package(record)
-        before = [
-            r for r in self._records.packages(image.package) if r.size and r.stamp < record.stamp
-        ]
+    def _summary(self, step: ImageStep, record: PackageRecord) -> PackagedImage:
+        nevra = self._planner.plan(step.image, step.stored, record.stamp).nevra
+        made = {
+            self._planner.layer(layer).plan.nevra.filename: self._layers[layer.blob.digest].result()
+            for layer in step.layers
+        } | {nevra.filename: step.action == "make"}
+        sizes = {name: (self._folder / name).stat().st_size for name in made}
+        # A record without a size is of a package that was never there before this run.
+        new = not record.size
+        before = [r for r in self._planner.history(step.image) if r.size and r.stamp < record.stamp]
         had = before[-1].layers if before else {}
-        update = sum(size for name, size in sizes.items() if name not in had)
-        files = {**{name: fresh[name] for name in layers}, nevra.filename: new_file}
+        layers = {name: size for name, size in sizes.items() if name != nevra.filename}
+        if (record.layers, record.size) != (layers, sizes[nevra.filename]):
+            changes = {"layers": layers, "size": sizes[nevra.filename]}
+            self._records.add_package(record.model_copy(update=changes))
         return PackagedImage(
-            image=image,
-            stored=stored,
+            image=step.image,
+            stored=step.stored,
             nevra=str(nevra),
-            fresh=tuple(name for name, new in files.items() if new),
-            reused=tuple(name for name, new in files.items() if not new),
+            fresh=tuple(name for name, fresh in made.items() if fresh),
+            reused=tuple(name for name, fresh in made.items() if not fresh),
             total_bytes=sum(sizes.values()),
-            update_bytes=update if new_content else 0,
+            update_bytes=sum(s for name, s in sizes.items() if name not in had) if new else 0,
         )
-
-    def _plan(self, image: Image, content: ImageContent, stamp: str) -> PackagePlan:
-        project = self._project.file
-        return plan_image(
-            image.name,
-            image.file,
-            content,
-            package=image.package,
-            version=image.version,
-            release=f"{project.release}.{stamp}",
-            folder=image.folder,
-            origin=Origin(
-                root=self._project.root,
-                vendor=project.vendor,
-                packager=project.packager,
-                url=project.url,
-            ),
-            target=TARGETS[project.target],
-        )
-
-    def _content(self, image: Image, stored: StoredImage) -> ImageContent:
-        return ImageContent(
-            repository=image.repository,
-            tag=image.tag,
-            manifest=self._blob(stored.manifest),
-            config=self._blob(stored.config),
-            layers=tuple(self._blob(layer.blob) for layer in stored.layers),
-            architecture=stored.architecture,
-            created=_epoch(stored.created),
-        )
-
-    def _blob(self, blob: StoredBlob) -> Blob:
-        return Blob(digest=blob.digest, size=blob.size, path=self._store.blob_path(blob.digest))
-
-
-def _packaged(stored: StoredImage) -> tuple[Layer, ...]:
-    """The layers that have packages of their own."""
-    return tuple(layer for layer in stored.layers if layer.blob.size >= CARRIED_BELOW)
-
-
-def _content_key(plan: PackagePlan) -> str:
-    """The digest of everything that makes the package but its release."""
-    parts = [plan.spec]
-    for file in plan.files:
-        if isinstance(file.content, Path):
-            # A blob's name is its digest; other files are an image's own, and small.
-            inside = (
-                file.content.name
-                if file.target.startswith(f"{BLOBS}/")
-                else sha256_file(file.content)
-            )
-        else:
-            inside = str(file.content)
-        parts.append(f"{file.target} {file.mode:o} {file.config} {inside}")
-    return sha256_text("\n".join(parts))
-
-
-def _epoch(created: str) -> int:
-    """Seconds since 1970 of an RFC 3339 time, whose fraction may have nine digits."""
-    match = re.fullmatch(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.\d+)?(Z|[+-]\d\d:\d\d)", created)
-    if not match:
-        raise PackageError(f"the image's creation time '{created}' is not an RFC 3339 time")
-    zone = "+00:00" if match[2] == "Z" else match[2]
-    return max(0, int(datetime.fromisoformat(match[1] + zone).timestamp()))

@@ -45,9 +45,10 @@ class PackageRecord(_Record):
 
     package: str
     key: str
+    target: str
     version: str
     stamp: Annotated[str, Field(pattern=r"^\d{14}$")]
-    """When this content first appeared, in UTC; the part of the release that orders builds."""
+    """When this content was released, in UTC; the part of the release that orders builds."""
 
     manifest: str
     layers: dict[str, int] = {}
@@ -89,10 +90,6 @@ class Records:
             if (record := _load(path, PackageRecord))
         ]
         return tuple(sorted(found, key=lambda record: record.stamp))
-
-    def package(self, package: str, key: str) -> PackageRecord | None:
-        """The record of this content."""
-        return _load(self._root / "packages" / package / f"{key}.json", PackageRecord)
 
     def add_package(self, record: PackageRecord) -> None:
         """Keep ``record``, in place of an earlier one for the same content."""

@@ -1,0 +1,178 @@
+"""Which packages have to be made, and why: decided from content, records and the repository."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Literal
+
+from containerpkg.definitions.project import Image, Project
+from containerpkg.errors import PackageError
+from containerpkg.files import sha256_file, sha256_text
+from containerpkg.packages.image import ImageContent, Origin, plan_image
+from containerpkg.packages.layer import BLOBS, CARRIED_BELOW, Blob, plan_layer
+from containerpkg.packages.plan import PackagePlan
+from containerpkg.packages.targets import TARGETS
+from containerpkg.store.content import Blob as StoredBlob
+from containerpkg.store.content import ContentStore, Layer, StoredImage
+from containerpkg.store.records import PackageRecord, Records
+
+_UNRELEASED = "00000000000000"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerStep:
+    """What is to be done for the package of a layer."""
+
+    layer: Layer
+    plan: PackagePlan
+    action: Literal["make", "keep"]
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageStep:
+    """What is to be done for the package of an image."""
+
+    image: Image
+    stored: StoredImage
+    key: str
+    """The digest of everything in the package but its release."""
+
+    record: PackageRecord | None
+    """The release that this content has, or None if it gets a new one."""
+
+    action: Literal["make", "keep"]
+    reason: str
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """The layers that have packages of their own, lowest first."""
+        return tuple(layer for layer in self.stored.layers if has_package(layer))
+
+
+def has_package(layer: Layer) -> bool:
+    """Whether a layer has a package of its own, and does not ride in those of its images."""
+    return layer.blob.size >= CARRIED_BELOW
+
+
+class PackagePlanner:
+    """Plans the packages of one project in ``folder``; writes nothing.
+
+    With ``rebuild`` every package is made.
+    """
+
+    def __init__(
+        self,
+        project: Project,
+        store: ContentStore,
+        records: Records,
+        folder: Path,
+        *,
+        rebuild: bool = False,
+    ) -> None:
+        self._project, self._store, self._records = project, store, records
+        self._folder, self._rebuild = folder, rebuild
+        self._target = TARGETS[project.file.target]
+
+    def layer(self, layer: Layer) -> LayerStep:
+        """The step for a layer that has a package of its own."""
+        plan = plan_layer(self._blob(layer.blob))
+        make, reason = self._needed(plan)
+        return LayerStep(layer=layer, plan=plan, action="make" if make else "keep", reason=reason)
+
+    def image(self, image: Image, stored: StoredImage) -> ImageStep:
+        """The step for the package of ``image``.
+
+        Content that had a release, and then another, gets a new one: going back is an update too.
+        """
+        key = _content_key(self.plan(image, stored, _UNRELEASED))
+        history = [r for r in self.history(image) if r.version == image.version]
+        record = history[-1] if history and history[-1].key == key else None
+        make = True
+        if record:
+            make, reason = self._needed(self.plan(image, stored, record.stamp))
+        elif any(earlier.key == key for earlier in history):
+            reason = "back to an earlier content"
+        elif history:
+            reason = "new content"
+        else:
+            reason = "never packaged"
+        return ImageStep(
+            image=image,
+            stored=stored,
+            key=key,
+            record=record,
+            action="make" if make else "keep",
+            reason=reason,
+        )
+
+    def history(self, image: Image) -> tuple[PackageRecord, ...]:
+        """The releases for this target, of whatever version, oldest first."""
+        records = self._records.packages(image.package)
+        return tuple(record for record in records if record.target == self._target.name)
+
+    def plan(self, image: Image, stored: StoredImage, stamp: str) -> PackagePlan:
+        """The package of ``image`` with the release that ``stamp`` ends."""
+        project = self._project.file
+        return plan_image(
+            image.name,
+            image.file,
+            ImageContent(
+                repository=image.repository,
+                tag=image.tag,
+                manifest=self._blob(stored.manifest),
+                config=self._blob(stored.config),
+                layers=tuple(self._blob(layer.blob) for layer in stored.layers),
+                architecture=stored.architecture,
+                created=_epoch(stored.created),
+            ),
+            package=image.package,
+            version=image.version,
+            release=f"{project.release}.{stamp}",
+            folder=image.folder,
+            origin=Origin(
+                root=self._project.root,
+                vendor=project.vendor,
+                packager=project.packager,
+                url=project.url,
+            ),
+            target=self._target,
+        )
+
+    def _needed(self, plan: PackagePlan) -> tuple[bool, str]:
+        if self._rebuild:
+            return True, "asked for"
+        if (self._folder / plan.nevra.filename).exists():
+            return False, "there"
+        return True, f"not in {self._folder}"
+
+    def _blob(self, blob: StoredBlob) -> Blob:
+        return Blob(digest=blob.digest, size=blob.size, path=self._store.blob_path(blob.digest))
+
+
+def _content_key(plan: PackagePlan) -> str:
+    parts = [plan.spec]
+    for file in plan.files:
+        if isinstance(file.content, Path):
+            # A blob's name is its digest; other files are an image's own, and small.
+            inside = (
+                file.content.name
+                if file.target.startswith(f"{BLOBS}/")
+                else sha256_file(file.content)
+            )
+        else:
+            inside = str(file.content)
+        parts.append(f"{file.target} {file.mode:o} {file.config} {inside}")
+    return sha256_text("\n".join(parts))
+
+
+def _epoch(created: str) -> int:
+    """Seconds since 1970 of an RFC 3339 time, whose fraction may have nine digits."""
+    match = re.fullmatch(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.\d+)?(Z|[+-]\d\d:\d\d)", created)
+    if not match:
+        raise PackageError(f"the image's creation time '{created}' is not an RFC 3339 time")
+    zone = "+00:00" if match[2] == "Z" else match[2]
+    return max(0, int(datetime.fromisoformat(match[1] + zone).timestamp()))

@@ -29,6 +29,9 @@ _RPM = Path("/usr/lib/rpm")
 # Smaller files are copied, which gives them the time of the package.
 _LINKED_FROM = 1 << 20
 
+# What a package may need beside its files.
+_SPARE = 1 << 20
+
 _DEFINES = {
     # The payload as it is: layers are compressed already, and the rest is small.
     "_binary_payload": "w.ufdio",
@@ -77,7 +80,7 @@ def build(
         try:
             run(argv(plan, room), env=environment(plan, room), cwd=room)
         except CommandFailed as error:
-            if os.strerror(errno.ENOSPC) in error.tail:
+            if _full(plan, room) or os.strerror(errno.ENOSPC) in error.tail:
                 raise HostError(
                     f"no space left on the disk for the package {plan.nevra}", hint=NO_SPACE
                 ) from error
@@ -88,6 +91,14 @@ def build(
             ) from error
         with _host_errors(plan):
             return _publish(room / "out" / plan.nevra.filename, output_dir)
+
+
+def _full(plan: PackagePlan, room: Path) -> bool:
+    """Whether the package has no room: rpm 4.18 reports a full disk by another error's name."""
+    needed = sum(
+        file.content.stat().st_size for file in plan.files if isinstance(file.content, Path)
+    )
+    return shutil.disk_usage(room).free < needed + _SPARE
 
 
 def argv(plan: PackagePlan, room: Path) -> tuple[str, ...]:

@@ -559,7 +559,7 @@ def test_a_build_that_is_killed_in_the_engine(builder: str, made: Path) -> None:
         wait_for(sleepers)
         for process in sleepers():
             process.kill()
-        out, err = child.communicate(timeout=PATIENCE)
+        _, err = child.communicate(timeout=PATIENCE)
     assert child.returncode == 6
     assert "image 'web' did not build" in err
     assert "137" in err

@@ -28,6 +28,9 @@ _RPM = Path("/usr/lib/rpm")
 # Smaller files are copied, which gives them the time of the package.
 _LINKED_FROM = 1 << 20
 
+# What a package may need beside its files.
+_SPARE = 1 << 20
+
 _DEFINES = {
     # The payload as it is: layers are compressed already, and the rest is small.
     "_binary_payload": "w.ufdio",
@@ -61,37 +64,41 @@ def build(
     output_dir: Path,
     *,
     run: Run = process.run,
-    keep_failed: bool = False,
 ) -> Path:
     """Build the package of ``plan`` and return its file in ``output_dir``.
 
     The files are staged below ``work_dir``, which should be on the file system of the content
-    store so that they can be links; ``keep_failed`` leaves them there when rpmbuild fails. The
-    finished package appears in one step and replaces one of its name. Several builds may run at
-    once.
+    store so that they can be links. The finished package appears in one step and replaces one of
+    its name. Several builds may run at once.
 
     Raises :class:`ToolError` if rpmbuild is missing, :class:`PackageError` if it fails, and
     :class:`HostError` if a file cannot be read or written.
     """
-    with _room(plan, work_dir, keep_failed=keep_failed) as room:
+    with _room(plan, work_dir) as room:
         with _host_errors(plan):
-            spec = room / f"{plan.nevra.name}.spec"
-            spec.write_text(plan.spec, encoding="utf-8")
+            (room / f"{plan.nevra.name}.spec").write_text(plan.spec, encoding="utf-8")
             _stage(plan, room / "root")
         try:
             run(argv(plan), env=environment(plan, room), cwd=room)
         except CommandFailed as error:
-            if os.strerror(errno.ENOSPC) in error.tail:
+            if _full(plan, room) or os.strerror(errno.ENOSPC) in error.tail:
                 raise HostError(
                     f"no space left on the disk for the package {plan.nevra}", hint=NO_SPACE
                 ) from error
-            kept = f"\nspec: {spec}" if keep_failed else ""
             raise PackageError(
-                f"rpmbuild could not build the package {plan.nevra}:\n{error.tail}{kept}",
-                hint="see what rpmbuild says; --debug keeps its folder",
+                f"rpmbuild could not build the package {plan.nevra}:\n{error.tail}",
+                hint="if the project has templates of its own in spec-templates/, look there first",
             ) from error
         with _host_errors(plan):
             return _publish(room / "out" / plan.nevra.filename, output_dir)
+
+
+def _full(plan: PackagePlan, room: Path) -> bool:
+    """Whether the package has no room: rpm 4.18 reports a full disk by another error's name."""
+    needed = sum(
+        file.content.stat().st_size for file in plan.files if isinstance(file.content, Path)
+    )
+    return shutil.disk_usage(room).free < needed + _SPARE
 
 
 def argv(plan: PackagePlan) -> tuple[str, ...]:
@@ -126,7 +133,7 @@ def environment(plan: PackagePlan, room: Path) -> dict[str, str]:
 
 
 @contextmanager
-def _room(plan: PackagePlan, work_dir: Path, *, keep_failed: bool) -> Iterator[Path]:
+def _room(plan: PackagePlan, work_dir: Path) -> Iterator[Path]:
     """A folder of this build's own, gone at its end."""
     with _host_errors(plan):
         work_dir.mkdir(parents=True, exist_ok=True)
@@ -135,14 +142,8 @@ def _room(plan: PackagePlan, work_dir: Path, *, keep_failed: bool) -> Iterator[P
             (room / name).mkdir()
     try:
         yield room
-    except PackageError:
-        if not keep_failed:
-            shutil.rmtree(room, ignore_errors=True)
-        raise
-    except BaseException:
+    finally:
         shutil.rmtree(room, ignore_errors=True)
-        raise
-    shutil.rmtree(room)
 
 
 def _stage(plan: PackagePlan, root: Path) -> None:

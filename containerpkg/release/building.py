@@ -6,6 +6,7 @@ An image that fails takes its children with it and nobody else.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import threading
 import time
@@ -37,6 +38,9 @@ from containerpkg.store.export import write_archive
 from containerpkg.store.records import BuildRecord, Records
 
 _WIDEST = 200
+
+# The classic builder colours what a RUN prints on stderr; logs and messages are plain text.
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 _PROXIES = ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy")
 
@@ -182,7 +186,10 @@ class Builder:
         tail: deque[str] = deque(maxlen=TAIL_LINES)
         with path.open("w", encoding="utf-8", errors="surrogateescape") as log:
 
-            def on_line(line: str) -> None:
+            def on_line(coloured: str) -> None:
+                line = _COLOUR.sub("", coloured)
+                if coloured and not line:
+                    return
                 tail.append(line)
                 log.write(line + "\n")
                 log.flush()

@@ -58,7 +58,8 @@ def test_independent_images_are_built_side_by_side(make_project, build, engine):
 
 def fail(request, on_line):
     on_line("Step 1/2 : RUN x")
-    on_line("x: not found")
+    on_line("\x1b[91mx: not found")
+    on_line("\x1b[0m")
     raise BuildError(f"image '{request.image}' did not build: status 127\nand more")
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,9 @@ from containerpkg import process
 from containerpkg.definitions.project import Secret
 from containerpkg.engines.protocol import BuildRequest
 from containerpkg.errors import BuildError, ToolError
+
+# Read by the dynamic linker, by docker and by its plugin.
+_CLIENTS = re.compile(r"(LD|DOCKER|BUILDX|BUILDKIT)_|XDG_|SSL_CERT_|GO(DEBUG|TRACEBACK)$")
 
 
 def available(*, run: process.Run = process.run) -> bool:
@@ -45,7 +49,10 @@ def build(
 
 
 def build_argv(request: BuildRequest, id_file: Path) -> list[str]:
-    """The command line; values of arguments and secrets stay out of it."""
+    """The command line; values of arguments and secrets stay out of it.
+
+    But for arguments that are called as what the client itself reads from its environment.
+    """
     argv = [
         "docker",
         "buildx",
@@ -59,7 +66,10 @@ def build_argv(request: BuildRequest, id_file: Path) -> list[str]:
         "--provenance=false",
     ]
     argv += [f"--tag={tag}" for tag in request.tags]
-    argv += [f"--build-arg={name}" for name in sorted(request.args)]
+    argv += [
+        f"--build-arg={name}={value}" if name in _own(request) else f"--build-arg={name}"
+        for name, value in sorted(request.args.items())
+    ]
     argv += [
         f"--secret={_fields(name, secret)}" for name, secret in sorted(request.secrets.items())
     ]
@@ -70,7 +80,17 @@ def build_argv(request: BuildRequest, id_file: Path) -> list[str]:
 
 def build_environment(request: BuildRequest) -> dict[str, str]:
     """``--build-arg NAME`` without a value takes it from here, out of sight of ``ps``."""
-    return {**request.args, "BUILDX_NO_DEFAULT_ATTESTATIONS": "1"}
+    own = _own(request)
+    args = {name: value for name, value in request.args.items() if name not in own}
+    return {**args, "BUILDX_NO_DEFAULT_ATTESTATIONS": "1"}
+
+
+def _own(request: BuildRequest) -> frozenset[str]:
+    """Names of arguments that must not reach the client's environment: it would obey them."""
+    secrets = {secret.env for secret in request.secrets.values()}
+    return frozenset(
+        name for name in request.args if name in {"HOME", "PATH"} | secrets or _CLIENTS.match(name)
+    )
 
 
 def _fields(name: str, secret: Secret) -> str:

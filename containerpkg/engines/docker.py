@@ -16,6 +16,7 @@ from typing import IO, Any, Literal, cast
 import docker
 import docker.errors
 import requests.exceptions
+import urllib3.exceptions
 
 from containerpkg import process
 from containerpkg.engines import buildx
@@ -48,9 +49,8 @@ class DockerEngine:
         try:
             return docker.APIClient(version="auto", timeout=_CONNECT_SECONDS, **_environment())
         except _UNREACHABLE as error:
-            where = os.environ.get("DOCKER_HOST", "/var/run/docker.sock")
             raise EngineError(
-                f"Docker Engine does not answer at {where}: {_reason(error)}",
+                f"Docker Engine does not answer at {_place()}: {_reason(error)}",
                 hint="start it ('systemctl start docker', or scripts/bootstrap) "
                 "or point DOCKER_HOST at one that runs",
             ) from error
@@ -163,11 +163,12 @@ class DockerEngine:
                 headers={"Content-Type": "application/x-tar"},
                 timeout=(_CONNECT_SECONDS, None),
             )
+            if answer.status_code != requests.codes.ok:
+                raise EngineError(f"Docker Engine does not load the image: {_message(answer)}")
             for line in answer.text.splitlines():
                 # A load that fails after the first byte still has the status 200.
-                message = json.loads(line).get("error") if line.startswith("{") else None
-                if message or answer.status_code != requests.codes.ok:
-                    raise EngineError(f"Docker Engine does not load the image: {message or line}")
+                if message := json.loads(line).get("error") if line.startswith("{") else None:
+                    raise EngineError(f"Docker Engine does not load the image: {message}")
 
     def tag(self, image_id: str, reference: str) -> None:
         """See :meth:`containerpkg.engines.protocol.Engine.tag`."""
@@ -176,14 +177,18 @@ class DockerEngine:
 
     @contextmanager
     def _answering(self) -> Iterator[None]:
-        api = self._api
+        _ = self._api  # an engine that was never there is another matter
         try:
             yield
         except docker.errors.APIError as error:
             raise EngineError(f"Docker Engine refuses: {error.explanation or error}") from error
-        except (docker.errors.DockerException, requests.exceptions.RequestException) as error:
+        except (
+            docker.errors.DockerException,
+            requests.exceptions.RequestException,
+            urllib3.exceptions.HTTPError,  # from a body that is read as it comes
+        ) as error:
             raise EngineError(
-                f"Docker Engine at {api.base_url} stopped answering: {_reason(error)}",
+                f"Docker Engine at {_place()} stopped answering: {_reason(error)}",
                 hint="look at its log ('journalctl --unit docker') and run the command again: "
                 "it goes on where it stopped",
             ) from error
@@ -200,6 +205,10 @@ class _Chunks:
             yield chunk
 
 
+def _place() -> str:
+    return os.environ.get("DOCKER_HOST") or "/var/run/docker.sock"
+
+
 def _environment() -> dict[str, Any]:
     from docker.utils import kwargs_from_env
 
@@ -210,11 +219,12 @@ def _reason(error: BaseException) -> str:
     """The innermost cause in one line: the outer ones only repeat where the call was made."""
     while error.__cause__ or error.__context__:
         error = error.__cause__ or error.__context__ or error
-    return getattr(error, "strerror", None) or str(error).strip().splitlines()[0]
+    text = getattr(error, "strerror", None) or str(error).strip() or type(error).__name__
+    return str(text).splitlines()[0]
 
 
 def _message(answer: requests.Response) -> str:
     try:
         return str(answer.json()["message"])
-    except (ValueError, KeyError):
+    except (ValueError, KeyError, TypeError):
         return f"HTTP status {answer.status_code}"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shlex
 import stat
 import tarfile
 from collections.abc import Iterator, Mapping
@@ -21,7 +22,11 @@ from containerpkg.files import sha256_file
 # Read by containerpkg and not by the builder: a change of them alone must not build the image.
 _NOT_IN_CONTEXT = frozenset({"image.yaml"})
 
-# A checkout's permissions depend on the umask of whoever made it; the image's must not.
+# A checkout's permissions depend on the umask of whoever made it; the image's must not. Git knows
+# whether a file is executable and nothing more.
+_EXECUTABLE, _PLAIN = 0o755, 0o644
+
+# What a prepare step writes has the permissions that it wants, but for this.
 _UMASK = 0o022
 
 
@@ -51,9 +56,14 @@ class Context:
 
     @property
     def inputs(self) -> Mapping[str, str]:
-        """What a change is told by: a digest of type, permissions and content for each name."""
+        """What a change is told by: a digest of type, permissions and content for each name.
+
+        A name's bytes that are no UTF-8 are escaped, and so are backslashes.
+        """
         return {
-            entry.name: hashlib.sha256(f"{entry.mode:o} {entry.digest}".encode()).hexdigest()
+            _printable(entry.name): hashlib.sha256(
+                f"{entry.mode:o} {entry.digest}".encode()
+            ).hexdigest()
             for entry in self.entries
         }
 
@@ -64,7 +74,7 @@ class Context:
         """
         entries = self.entries
         if generated is not None:
-            entries += tuple(_entries(generated, _walk(generated), hashed=False))
+            entries += tuple(_entries(generated, _walk(generated), checkout=False))
         with tarfile.open(fileobj=file, mode="w|", bufsize=1 << 18) as tar:
             for entry in entries:
                 _add(tar, entry)
@@ -76,7 +86,7 @@ def load_context(folder: Path, dockerfile: str) -> Context:
     Raises :class:`HostError` for a file that cannot be read or is a socket, device or pipe.
     """
     names = _not_ignored(folder, dockerfile)
-    return Context(dockerfile=dockerfile, entries=tuple(_entries(folder, names, hashed=True)))
+    return Context(dockerfile=dockerfile, entries=tuple(_entries(folder, names, checkout=True)))
 
 
 def _not_ignored(folder: Path, dockerfile: str) -> list[str]:
@@ -91,7 +101,10 @@ def _not_ignored(folder: Path, dockerfile: str) -> list[str]:
         from docker.utils.build import exclude_paths
 
         patterns = [line.strip() for line in lines if line.strip() and line[0] != "#"]
-        kept = exclude_paths(str(folder), patterns, dockerfile=dockerfile)
+        try:
+            kept = exclude_paths(str(folder), patterns, dockerfile=dockerfile)
+        except OSError as error:
+            raise _unreadable(error) from error
         return sorted(name for name in kept if name and name not in _NOT_IN_CONTEXT)
     return _walk(folder)
 
@@ -100,10 +113,7 @@ def _walk(folder: Path) -> list[str]:
     names: list[str] = []
 
     def refuse(error: OSError) -> None:
-        raise HostError(
-            f"{error.filename} cannot be read: {error.strerror}",
-            hint=f"check its permissions: ls -ld {error.filename}",
-        )
+        raise _unreadable(error)
 
     for top, folders, files in os.walk(folder, onerror=refuse):
         relative = Path(top).relative_to(folder)
@@ -111,7 +121,7 @@ def _walk(folder: Path) -> list[str]:
     return sorted(name for name in names if name not in _NOT_IN_CONTEXT)
 
 
-def _entries(folder: Path, names: list[str], *, hashed: bool) -> Iterator[Entry]:
+def _entries(folder: Path, names: list[str], *, checkout: bool) -> Iterator[Entry]:
     for name in names:
         path = folder / name
         try:
@@ -119,19 +129,34 @@ def _entries(folder: Path, names: list[str], *, hashed: bool) -> Iterator[Entry]
             digest = ""
             if stat.S_ISLNK(mode):
                 digest = hashlib.sha256(os.fsencode(path.readlink())).hexdigest()
-            elif stat.S_ISREG(mode) and hashed:
-                digest = sha256_file(path)
-            elif not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+            elif stat.S_ISREG(mode):
+                digest = sha256_file(path) if checkout else ""
+            elif not stat.S_ISDIR(mode):
                 raise HostError(
                     f"{path} is neither a file, a directory nor a symbolic link",
                     hint="remove it, or name it in .dockerignore",
                 )
         except OSError as error:
-            raise HostError(
-                f"{path} cannot be read: {error.strerror}",
-                hint=f"check its permissions: ls -l {path}",
-            ) from error
-        yield Entry(name=name, path=path, mode=mode & ~_UMASK, digest=digest)
+            raise _unreadable(error, path) from error
+        mode = _normal(mode) if checkout else mode & ~_UMASK
+        yield Entry(name=name, path=path, mode=mode, digest=digest)
+
+
+def _normal(mode: int) -> int:
+    executable = not stat.S_ISREG(mode) or mode & stat.S_IXUSR
+    return stat.S_IFMT(mode) | (_EXECUTABLE if executable else _PLAIN)
+
+
+def _printable(name: str) -> str:
+    return os.fsencode(name.replace("\\", r"\\")).decode(errors="backslashreplace")
+
+
+def _unreadable(error: OSError, path: Path | None = None) -> HostError:
+    place = error.filename or path
+    return HostError(
+        f"{place} cannot be read: {error.strerror}",
+        hint=f"check its permissions: ls -ld {shlex.quote(str(place))}",
+    )
 
 
 def _add(tar: tarfile.TarFile, entry: Entry) -> None:
@@ -145,6 +170,10 @@ def _add(tar: tarfile.TarFile, entry: Entry) -> None:
         info.linkname = os.readlink(entry.path)  # noqa: PTH115 - bytes that are no UTF-8 must survive
         tar.addfile(info)
     else:
-        with entry.path.open("rb") as content:
+        try:
+            content = entry.path.open("rb")
+        except OSError as error:
+            raise _unreadable(error) from error
+        with content:
             info.size = os.fstat(content.fileno()).st_size
             tar.addfile(info, content)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -42,7 +43,7 @@ def prepare(
     except (process.CommandFailed, ToolError) as error:
         raise BuildError(
             f"image '{image}': its prepare step {executable} failed: {error.message}",
-            hint=f"run it by hand: mkdir /tmp/{image}; {executable} /tmp/{image}",
+            hint=f"run it by hand: mkdir /tmp/{image}; {shlex.quote(str(executable))} /tmp/{image}",
         ) from error
     finally:
         shutil.rmtree(output, ignore_errors=True)

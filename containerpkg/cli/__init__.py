@@ -27,9 +27,11 @@ def main() -> NoReturn:
         sys.exit(status if isinstance(status, int) else 0)
     except click.exceptions.Exit as request:
         sys.exit(request.exit_code)
+    except click.UsageError as error:
+        command = error.ctx.command_path if error.ctx else "containerpkg"
+        _fail(UsageError(_sentence(error.format_message()), hint=f"{command} --help"))
     except click.ClickException as error:
-        error.show()
-        sys.exit(UsageError.exit_status)
+        _fail(UsageError(_sentence(error.format_message())))
     except (KeyboardInterrupt, click.Abort):
         _interrupted()
     except BrokenPipeError:
@@ -61,6 +63,11 @@ def tell(error: ContainerpkgError) -> None:
     print(f"containerpkg: error: {error.message}", file=sys.stderr)
     if error.hint:
         print(f"hint: {error.hint}", file=sys.stderr)
+
+
+def _sentence(message: str) -> str:
+    """What click says, as all our messages are written."""
+    return message[:1].lower() + message[1:].rstrip(".")
 
 
 def _host_error(error: OSError) -> HostError:

@@ -12,10 +12,10 @@ from containerpkg.cli.progress import shown
 from containerpkg.cli.reports import exit_status, print_report, report_data
 
 
-@click.command("build")
+@click.command("build", cls=options.Command)
 @options.selection
 @options.building
-@click.option("--force", is_flag=True, help="Build even what has not changed.")
+@options.force
 @click.option("--store", type=click.Path(file_okay=False, path_type=Path), help="Content store.")
 @options.dry_run
 @options.as_json
@@ -42,8 +42,8 @@ def build_command(
       containerpkg build
       containerpkg build foreman --with-parents --jobs 4
     """
-    from containerpkg.engines.docker import DockerEngine
-    from containerpkg.release.make import Options, Workshop
+    from containerpkg.engines.choice import choose_engine
+    from containerpkg.release.make import Options, Plan, Workshop
 
     project = options.load(context, store=store)
     images = options.select_images(
@@ -52,14 +52,14 @@ def build_command(
     with shown(quiet=context.obj.quiet) as progress:
         workshop = Workshop(project, progress=progress)
         if dry_run:
-            steps = workshop.plan(images, force=force or no_cache)
+            plan = Plan(builds=workshop.plan(images, force=force or no_cache))
         else:
-            engine = DockerEngine(builder=project.file.build.builder)
+            engine = choose_engine(project.file.build)
             report = workshop.build(
                 images, engine, Options(jobs=jobs, no_cache=no_cache, force=force)
             )
     if dry_run:
-        options.print_json(plan_data(steps)) if as_json else print_plan(steps)
+        options.print_json(plan_data(plan)) if as_json else print_plan(plan)
         return 0
     options.print_json(report_data(report)) if as_json else print_report(report)
     return exit_status(report)

@@ -7,7 +7,7 @@ import click
 from containerpkg.cli import options
 
 
-@click.command("list")
+@click.command("list", cls=options.Command)
 @options.selection
 @options.as_json
 @click.pass_context
@@ -32,7 +32,7 @@ def list_command(
     options.print_json(list_data(images)) if as_json else print(render_list(images), end="")
 
 
-@click.command("graph")
+@click.command("graph", cls=options.Command)
 @options.selection
 @click.option(
     "--format",
@@ -76,7 +76,7 @@ def graph_command(
     print(renderers[form](images), end="")
 
 
-@click.command("check")
+@click.command("check", cls=options.Command)
 @click.option("--strict", is_flag=True, help="Fail on warnings too.")
 @options.as_json
 @click.pass_context
@@ -104,7 +104,7 @@ def check_command(context: click.Context, strict: bool, as_json: bool) -> int:
     return DefinitionError.exit_status if failing & {p.severity for p in problems} else 0
 
 
-@click.command("schema")
+@click.command("schema", cls=options.Command)
 @click.argument("name", type=click.Choice(["containerpkg", "image"]))
 def schema_command(name: str) -> None:
     """Print the JSON Schema of containerpkg.yaml or image.yaml, for an editor.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -11,12 +10,14 @@ from containerpkg.cli import options
 from containerpkg.cli.plans import plan_data, print_plan
 from containerpkg.cli.progress import shown
 from containerpkg.cli.reports import exit_status, print_report, report_data
+from containerpkg.errors import UsageError
 
 
-@click.command("make")
+@click.command("make", cls=options.Command)
 @options.selection
 @options.building
 @options.places
+@options.force
 @click.option("--no-build", is_flag=True, help="Take the images from the engine as they are.")
 @options.dry_run
 @options.as_json
@@ -28,6 +29,7 @@ def make_command(
     with_children: bool,
     jobs: int,
     no_cache: bool,
+    force: bool,
     output: Path | None,
     store: Path | None,
     no_build: bool,
@@ -44,30 +46,34 @@ def make_command(
       containerpkg make
       containerpkg make redis --with-children --output /srv/yum
     """
+    from containerpkg.engines.choice import choose_engine
     from containerpkg.release.make import Options, Workshop
 
+    if no_build and (force or no_cache):
+        raise UsageError(
+            "--no-build does not go with --force or --no-cache",
+            hint="leave --no-build away to build the images",
+        )
     project = options.load(context, output=output, store=store)
     images = options.select_images(
         project, names, with_parents=with_parents, with_children=with_children
     )
+    run = Options(jobs=jobs, no_cache=no_cache, force=force, no_build=no_build)
     with shown(quiet=context.obj.quiet) as progress:
         workshop = Workshop(project, progress=progress)
+        engine = choose_engine(project.file.build)
         if dry_run:
-            steps = workshop.plan(images, force=no_cache)
+            plan = workshop.plan_make(images, engine, run)
         else:
-            report = workshop.make(
-                images,
-                _engine(project),
-                Options(jobs=jobs, no_cache=no_cache, no_build=no_build),
-            )
+            report = workshop.make(images, engine, run)
     if dry_run:
-        options.print_json(plan_data(steps)) if as_json else print_plan(steps)
+        options.print_json(plan_data(plan)) if as_json else print_plan(plan)
         return 0
     options.print_json(report_data(report)) if as_json else print_report(report)
     return exit_status(report)
 
 
-@click.command("package")
+@click.command("package", cls=options.Command)
 @options.selection
 @options.places
 @click.option("--rebuild", is_flag=True, help="Make packages again that are there already.")
@@ -100,9 +106,3 @@ def package_command(
             images, Options(jobs=1, rebuild_packages=rebuild)
         )
     options.print_json(report_data(report)) if as_json else print_report(report)
-
-
-def _engine(project: Any) -> Any:
-    from containerpkg.engines.docker import DockerEngine
-
-    return DockerEngine(builder=project.file.build.builder)

@@ -15,7 +15,34 @@ from click.shell_completion import CompletionItem
 if TYPE_CHECKING:
     from containerpkg.definitions.project import Image, Project
 
-Command = TypeVar("Command", bound=Callable[..., Any])
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+class Command(click.Command):
+    """A command that takes the options of the whole program behind its name too."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.params += [
+            click.Option(
+                ["-q", "--quiet"],
+                is_flag=True,
+                expose_value=False,
+                callback=_set_quiet,
+                help="Print results and errors alone.",
+            ),
+            click.Option(
+                ["--debug"],
+                is_flag=True,
+                expose_value=False,
+                help="Show a traceback with an error.",
+            ),
+        ]
+
+
+def _set_quiet(context: click.Context, parameter: click.Parameter, value: bool) -> None:
+    if value and context.obj:
+        context.obj.quiet = True
 
 
 def complete_images(
@@ -30,7 +57,7 @@ def complete_images(
     return []
 
 
-def selection(command: Command) -> Command:
+def selection(command: Function) -> Function:
     """``[IMAGE]...``, ``--with-parents`` and ``--with-children``."""
     for decorate in (
         click.option("--with-children", is_flag=True, help="And every image built from them."),
@@ -41,7 +68,7 @@ def selection(command: Command) -> Command:
     return command
 
 
-def places(command: Command) -> Command:
+def places(command: Function) -> Function:
     """``--output`` and ``--store``."""
     folder = click.Path(file_okay=False, path_type=Path)
     for decorate in (
@@ -52,7 +79,7 @@ def places(command: Command) -> Command:
     return command
 
 
-def building(command: Command) -> Command:
+def building(command: Function) -> Function:
     """How images are built."""
     for decorate in (
         click.option("--no-cache", is_flag=True, help="Build anew without the builder's cache."),
@@ -70,6 +97,7 @@ def building(command: Command) -> Command:
     return command
 
 
+force = click.option("--force", is_flag=True, help="Build even what has not changed.")
 dry_run = click.option("--dry-run", is_flag=True, help="Show the plan and its reasons, do nothing.")
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON on standard output.")
 
@@ -118,6 +146,11 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     for row in rows:
         table.add_row(*(cell.replace("[", r"\[") for cell in row))
     console.print(table)
+
+
+def counted(number: int, noun: str) -> str:
+    """``1 image``, ``2 images``"""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def size(amount: int) -> str:

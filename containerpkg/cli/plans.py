@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from containerpkg.cli.options import print_table
 
 if TYPE_CHECKING:
-    from containerpkg.release.builds import BuildStep
+    from containerpkg.release.make import Plan
 
 
-def plan_data(steps: Sequence[BuildStep]) -> object:
+def plan_data(plan: Plan) -> object:
     """The plan for machines, in the order in which it would run."""
     return {
         "steps": [
@@ -23,12 +22,24 @@ def plan_data(steps: Sequence[BuildStep]) -> object:
                 "key": step.key,
                 "parents": list(step.image.parents),
             }
-            for step in steps
-        ]
+            for step in plan.builds
+        ],
+        "packages": [
+            {"package": package.name, "action": package.action, "reason": package.reason}
+            for package in plan.packages
+        ],
     }
 
 
-def print_plan(steps: Sequence[BuildStep]) -> None:
+def print_plan(plan: Plan) -> None:
     """The plan for people."""
-    rows = [(step.image.name, step.action, step.reason) for step in steps]
-    print_table(("IMAGE", "ACTION", "REASON"), rows)
+    print_table(
+        ("IMAGE", "ACTION", "REASON"),
+        [(step.image.name, step.action, step.reason) for step in plan.builds],
+    )
+    if plan.packages:
+        print()
+        print_table(
+            ("PACKAGE", "ACTION", "REASON"),
+            [(package.name, package.action, package.reason) for package in plan.packages],
+        )

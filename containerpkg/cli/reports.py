@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from containerpkg.cli import tell
-from containerpkg.cli.options import print_table, size
+from containerpkg.cli.options import counted, print_table, size
 
 if TYPE_CHECKING:
     from containerpkg.release.make import Report
@@ -66,9 +66,10 @@ def print_report(report: Report) -> None:
     fresh = {name for packaged in report.packaged for name in packaged.fresh}
     built = [outcome for outcome in report.outcomes if outcome.status == "built"]
     if report.repository:
-        done = (
-            f"{len(built)} built, {len(fresh)} packages new" if built or fresh else "nothing to do"
-        )
+        if built or fresh:
+            done = f"{counted(len(built), 'image')} built, {counted(len(fresh), 'package')} new"
+        else:
+            done = "nothing new" if report.failure else "nothing to do"
         print(f"\n{report.repository}: {done}")
 
 

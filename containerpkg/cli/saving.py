@@ -10,7 +10,7 @@ from containerpkg.cli import options
 from containerpkg.cli.progress import shown
 
 
-@click.command("save")
+@click.command("save", cls=options.Command)
 @click.argument(
     "names", nargs=-1, required=True, metavar="IMAGE...", shell_complete=options.complete_images
 )

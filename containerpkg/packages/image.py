@@ -106,6 +106,7 @@ def plan_image(
     units = render_units(
         name,
         file.services,
+        summary=file.summary,
         package=package,
         repository=content.repository,
         tag=content.tag,
@@ -146,7 +147,7 @@ def plan_image(
                 "vendor": origin.vendor,
                 "packager": origin.packager,
                 "description": spec.description(
-                    file.description or f"The container image {content.reference}."
+                    file.description or f"{file.summary}, as the image {content.reference}."
                 ),
                 "provides": [spec.dependency(text) for text in provides],
                 "requires": [spec.dependency(text) for text in requires],

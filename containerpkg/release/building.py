@@ -83,6 +83,9 @@ class Builder:
         Errors that stop one image are in its outcome; an engine that is gone, or a machine that
         can't go on, raises.
         """
+        for step in steps:
+            if step.action == "build":
+                build_secrets(self._project, step.image)  # says what is missing before any build
         outcomes: dict[str, BuildOutcome] = {}
         waiting = {step.image.name: step for step in steps}
         running: dict[Future[BuildOutcome], str] = {}

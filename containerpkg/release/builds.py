@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -122,16 +123,29 @@ def build_arguments(project: Project, image: Image) -> dict[str, str]:
 def build_secrets(project: Project, image: Image) -> dict[str, Secret]:
     """The secrets that an image's build gets, files as absolute paths.
 
-    The CA bundle is among them where a Dockerfile asks for it.
+    The CA bundle is among them where a Dockerfile asks for it. Raises :class:`UsageError` for one
+    whose file or variable is not there: a build without it would only fail later, or worse not.
     """
     secrets = {name: project.file.build.secrets[name] for name in image.file.build.secrets}
     bundle = project.file.build.ca_bundle
     if bundle and CA_BUNDLE in image.dockerfile.secrets:
         secrets[CA_BUNDLE] = Secret(file=bundle)
-    return {
-        name: Secret(file=str(project.root / secret.file)) if secret.file else secret
-        for name, secret in secrets.items()
-    }
+    found = {}
+    for name, secret in secrets.items():
+        if secret.env and secret.env not in os.environ:
+            raise UsageError(
+                f"image '{image.name}' needs the build secret '{name}' from the environment "
+                f"variable {secret.env}, which is not set",
+                hint=f"export {secret.env}=…",
+            )
+        if secret.file and not (project.root / secret.file).is_file():
+            raise UsageError(
+                f"image '{image.name}' needs the build secret '{name}' from the file "
+                f"{project.root / secret.file}, which is not there",
+                hint="write it, or change build.secrets in containerpkg.yaml",
+            )
+        found[name] = Secret(file=str(project.root / secret.file)) if secret.file else secret
+    return found
 
 
 class _Standing:

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from containerpkg.definitions.project import Image, Project
 from containerpkg.engines.protocol import Engine, EngineImage
@@ -18,7 +19,7 @@ from containerpkg.files import locked, sweep
 from containerpkg.progress import Progress
 from containerpkg.release.building import Builder, BuildOutcome, taken_from_engine
 from containerpkg.release.builds import BuildStep, plan_builds
-from containerpkg.release.packages import ImageStep, LayerStep, PackagePlanner
+from containerpkg.release.packages import PackagePlanner
 from containerpkg.release.packaging import PackagedImage, Packager
 from containerpkg.repository.metadata import PACKAGES, publish_metadata
 from containerpkg.repository.repofile import write_repo_file
@@ -44,6 +45,23 @@ class Options:
 
     rebuild_packages: bool = False
     """Make packages again that are there already."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedPackage:
+    """What would be done for one package."""
+
+    name: str
+    action: Literal["make", "keep"]
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What a run would do; ``packages`` is empty where only images are asked for."""
+
+    builds: tuple[BuildStep, ...]
+    packages: tuple[PlannedPackage, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,18 +109,34 @@ class Workshop:
             self.project, images, store=self.store, records=self.records, force=force
         )
 
-    def plan_packages(
-        self, steps: Sequence[BuildStep]
-    ) -> tuple[tuple[LayerStep, ...], tuple[ImageStep, ...]]:
-        """The packages of what ``steps`` keep; the others are not known before they are built."""
-        planner = self._planner(rebuild=False)
-        images = tuple(
-            planner.image(step.image, _held(self.store, step.image_id))
-            for step in steps
-            if step.action == "keep" and step.image.file.packaged
-        )
-        layers = {layer.blob.digest: layer for image in images for layer in image.layers}
-        return tuple(map(planner.layer, layers.values())), images
+    def plan_make(self, images: Sequence[Image], engine: Engine, options: Options) -> Plan:
+        """What :meth:`make` would do, as far as it can be known before images are built."""
+        if options.no_build:
+            taken = {o.image.name: o.image_id for o in taken_from_engine(engine, images)}
+            builds: tuple[BuildStep, ...] = ()
+        else:
+            builds = self.plan(images, force=options.force or options.no_cache)
+            taken = {step.image.name: step.image_id for step in builds if step.action == "keep"}
+        planner = self._planner(rebuild=options.rebuild_packages)
+        layers: dict[str, PlannedPackage] = {}
+        packages: list[PlannedPackage] = []
+        for image in images:
+            stored = self.store.image(taken[image.name]) if image.name in taken else None
+            if not image.file.packaged:
+                continue
+            if stored is None:
+                reason = "after its import" if image.name in taken else "after its build"
+                packages.append(PlannedPackage(name=image.package, action="make", reason=reason))
+                continue
+            step = planner.image(image, stored)
+            for layer in map(planner.layer, step.layers):
+                layers[layer.plan.nevra.name] = PlannedPackage(
+                    name=layer.plan.nevra.name, action=layer.action, reason=layer.reason
+                )
+            packages.append(
+                PlannedPackage(name=image.package, action=step.action, reason=step.reason)
+            )
+        return Plan(builds=builds, packages=(*layers.values(), *packages))
 
     def _planner(self, *, rebuild: bool) -> PackagePlanner:
         return PackagePlanner(
@@ -201,6 +235,8 @@ class Workshop:
             if outcome.image_id and outcome.image.file.packaged
         }
         packaged = packager.finish(stored)
+        if not packaged and not self.repository.joinpath("repodata").exists():
+            return self._report(outcomes)  # nobody wants an empty repository
         published = publish_metadata(self.repository)
         if published.changed:
             self.progress.note(f"repository {self.repository}: {published.packages} packages")

@@ -30,6 +30,7 @@ def find_unit_problems(
             rendered = render_units(
                 image.name,
                 image.file.services,
+                summary=image.file.summary,
                 package=image.package,
                 repository=image.repository,
                 tag=image.tag,

@@ -45,6 +45,7 @@ def render_units(
     image: str,
     services: Mapping[str, Service],
     *,
+    summary: str,
     package: str,
     repository: str,
     tag: str,
@@ -54,9 +55,9 @@ def render_units(
 ) -> tuple[UnitFile, ...]:
     """The files that make units of an image's services, sorted by path.
 
-    ``image`` is the image's name, ``digest`` its manifest digest (``sha256:`` and 64 hexadecimal
-    digits), ``project`` the root of the project whose templates come first. An image without
-    services has no units.
+    ``image`` is the image's name, ``summary`` describes a service that does not describe itself,
+    ``digest`` is the manifest digest (``sha256:`` and 64 hexadecimal digits), ``project`` the root
+    of the project whose templates come first. An image without services has no units.
 
     Raises :class:`PackageError` for a value that no unit can carry, and for two units of a name.
     """
@@ -83,7 +84,7 @@ def render_units(
     add(f"{SYSTEM}/{image}-image.service.d/50-containerpkg.conf", "image.service.conf.j2", common)
     for name, service in services.items():
         try:
-            values = common | _container(image, name, service, podman)
+            values = common | _container(image, name, service, summary=summary, podman=podman)
         except PackageError as error:
             raise PackageError(f"service '{name}': {error.message}", hint=error.hint) from error
         add(f"{QUADLET}/{name}.container", "quadlet.container.j2", values)
@@ -102,12 +103,14 @@ def defaults_path(image: str, service: str) -> str:
     return f"{IMAGES}/{image}/{service}.env"
 
 
-def _container(image: str, name: str, service: Service, podman: Podman) -> dict[str, object]:
+def _container(
+    image: str, name: str, service: Service, *, summary: str, podman: Podman
+) -> dict[str, object]:
     """The values of ``quadlet.container.j2``."""
     entrypoint = service.entrypoint
     return {
         "service": names([name]),
-        "description": setting(service.description or f"{name}, a container of {image}"),
+        "description": setting(service.description or summary),
         "requires": names(service.requires),
         "wants": names(service.wants),
         "after": names(service.after),

@@ -277,7 +277,7 @@ def test_an_image_without_services_needs_no_podman_and_brings_no_units() -> None
     ("file", "version", "message"),
     [
         ({}, "7-0", "RPM does not allow the version '7-0' in package 'redis-container'"),
-        ({"summary": "a\x9b"}, "7", "'a\\x9b' contains a control character"),
+        ({"summary": "a\x9b", "description": "d"}, "7", "'a\\x9b' contains a control character"),
         (
             {
                 "services": {

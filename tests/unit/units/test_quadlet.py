@@ -14,6 +14,7 @@ def units(services: dict[str, dict[str, object]], *, podman: tuple[int, int] = (
     return render_units(
         "redis",
         {name: Service.model_validate(service) for name, service in services.items()},
+        summary="Redis",
         package="redis-container",
         repository="quay.io/foreman/redis",
         tag="1.0",
@@ -191,7 +192,7 @@ def test_podman_4_gets_options_for_the_keys_it_lacks() -> None:
 # Variables for the container belong into /etc/sysconfig/redis.
 
 [Unit]
-Description=redis, a container of redis
+Description=Redis
 Requires=redis-image.service
 After=redis-image.service
 
@@ -298,6 +299,7 @@ def test_a_project_may_bring_its_own_template(tmp_path: Path) -> None:
     files = render_units(
         "redis",
         {"redis": Service(volumes={"data": "/data"})},
+        summary="Redis",
         package="p",
         repository="q/r",
         tag="1",

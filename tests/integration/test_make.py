@@ -185,18 +185,23 @@ def check_repository(root: Path) -> None:
     assert list((store / "tmp").iterdir()) == []
 
 
+def docker(*arguments: str) -> list[str]:
+    """The lines that the client prints, each once."""
+    done = subprocess.run(["docker", *arguments], capture_output=True, text=True, check=True)
+    return sorted(set(done.stdout.split()))
+
+
 @pytest.fixture(scope="module", autouse=True)
-def _images() -> Iterator[None]:
+def _engine() -> Iterator[None]:
     """Take away what these tests leave in the engine."""
     yield
-    found = subprocess.run(
-        ["docker", "images", "--all", "--quiet", "--no-trunc", f"--filter=label={LABEL}"],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    if ids := sorted(set(found.stdout.split())):
-        subprocess.run(["docker", "rmi", "--force", *ids], capture_output=True, check=False)
+    if left := docker("ps", "--all", "--quiet", f"--filter=label={LABEL}"):
+        docker("rm", "--force", *left)
+    ours = ("images", "--all", "--quiet", "--no-trunc", f"--filter=label={LABEL}")
+    while left := docker(*ours):
+        # Some go only after those that are built on them.
+        subprocess.run(["docker", "rmi", "--force", *left], capture_output=True, check=False)
+        assert docker(*ours) != left
 
 
 @pytest.fixture(scope="module")

@@ -74,6 +74,11 @@ def build(
     Raises :class:`ToolError` if rpmbuild is missing, :class:`PackageError` if it fails, and
     :class:`HostError` if a file cannot be read or written.
     """
+    if "\n" in str(work_dir.absolute()):
+        raise HostError(
+            f"rpmbuild cannot work in a folder with a line break in its name: {work_dir}",
+            hint="choose another folder with --store",
+        )
     with _room(plan, work_dir) as room:
         with _host_errors(plan):
             (room / f"{plan.nevra.name}.spec").write_text(plan.spec, encoding="utf-8")

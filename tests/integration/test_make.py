@@ -590,7 +590,7 @@ def test_hostile_names(tmp_path: Path) -> None:
     )
     call(root, "make")
     check_repository(root)
-    # rpmbuild knows no quoting for a path with a percent sign.
+    # rpmbuild reads the spec by a name that must be one line.
     hostile = root.rename(tmp_path / "50%{nil}\n'\"")
     done = call(hostile, "package", "--rebuild", status=10, env=NOWHERE)
     assert "hint: choose another folder with --store\n" in done.stderr

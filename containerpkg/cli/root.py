@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import importlib
 from pathlib import Path
+from typing import Any
 
 import click
 
 from containerpkg import __version__
+from containerpkg.cli.closing import reader_may_leave
 
 # Help is shown without importing the commands, so their first lines stand here.
 _COMMANDS = {
@@ -35,6 +37,14 @@ Exit status: 0 done, 1 other failure, 2 usage, 3 definition, 4 missing tool,
 
 
 class _Lazy(click.Group):
+    def make_context(self, *args: Any, **options: Any) -> click.Context:
+        with reader_may_leave():
+            return super().make_context(*args, **options)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with reader_may_leave():
+            return super().invoke(ctx)
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted(_COMMANDS)
 

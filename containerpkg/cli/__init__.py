@@ -7,8 +7,10 @@ import json
 import os
 import signal
 import sys
+import traceback
 from typing import NoReturn
 
+from containerpkg.cli.closing import ReaderGoneError
 from containerpkg.errors import NO_SPACE, ContainerpkgError, HostError, UsageError
 
 
@@ -19,6 +21,7 @@ def main() -> NoReturn:
     from containerpkg.cli.root import cli
 
     debug = "--debug" in sys.argv[1:]
+    _open_streams()
     # A cancelled job must not leave its builders behind.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
@@ -34,26 +37,24 @@ def main() -> NoReturn:
         _fail(UsageError(_sentence(error.format_message())))
     except (KeyboardInterrupt, click.Abort):
         _interrupted()
-    except BrokenPipeError:
-        # The reader of our output (a pager, head) has seen enough.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(141)
-    except ContainerpkgError as error:
+    except (BrokenPipeError, ReaderGoneError):
+        _drop_output()
+        sys.exit(128 + signal.SIGPIPE)
+    except (ContainerpkgError, OSError) as error:
         if debug:
-            raise
-        _fail(error)
-    except OSError as error:
-        if debug:
-            raise
-        _fail(_host_error(error))
+            traceback.print_exception(error)
+        _fail(error if isinstance(error, ContainerpkgError) else _host_error(error))
 
 
 def _fail(error: ContainerpkgError) -> NoReturn:
-    if "--json" in sys.argv[1:]:
-        data = {"message": error.message, "hint": error.hint, "status": error.exit_status}
-        json.dump({"error": data}, sys.stdout, indent=2, ensure_ascii=False)
-        print()
-    sys.stdout.flush()
+    try:
+        if "--json" in sys.argv[1:]:
+            data = {"message": error.message, "hint": error.hint, "status": error.exit_status}
+            json.dump({"error": data}, sys.stdout, indent=2, ensure_ascii=False)
+            print()
+        sys.stdout.flush()
+    except OSError:
+        _drop_output()
     tell(error)
     sys.exit(error.exit_status)
 
@@ -83,6 +84,17 @@ def _host_error(error: OSError) -> HostError:
             hint=f"check owner and permissions: ls -ld {error.filename or '.'}",
         )
     return HostError(f"{error.strerror or error}{where}", hint="run again with --debug for details")
+
+
+def _open_streams() -> None:
+    """What was closed by whoever started us is open and leads nowhere."""
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: PTH123, SIM115
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: PTH123, SIM115
+
+
+def _drop_output() -> None:
+    """Forget what cannot be written, or the interpreter tries once more and complains."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _interrupted() -> NoReturn:

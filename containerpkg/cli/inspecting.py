@@ -85,6 +85,10 @@ def check_command(context: click.Context, strict: bool, as_json: bool) -> int:
 
     Reads containerpkg.yaml, every image.yaml and every Dockerfile; renders every unit, and checks
     them with podman's quadlet and systemd-analyze where those are installed.
+
+    \b
+    Example:
+      containerpkg check --strict
     """
     from containerpkg.definitions.check import find_problems, problems_data, render_problems
     from containerpkg.definitions.load import find_root, load_project

@@ -15,6 +15,9 @@ from click.shell_completion import CompletionItem
 if TYPE_CHECKING:
     from containerpkg.definitions.project import Image, Project
 
+# Wider than any table: what is not shown to a person is never cut.
+_WIDTH_OF_FILES = 100_000
+
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
@@ -139,12 +142,13 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    console = Console(width=None if sys.stdout.isatty() else 240, highlight=False)
+    width = None if sys.stdout.isatty() else _WIDTH_OF_FILES
+    console = Console(width=width, highlight=False, markup=False, emoji=False)
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
         table.add_column(column, no_wrap=True, overflow="ellipsis")
     for row in rows:
-        table.add_row(*(cell.replace("[", r"\[") for cell in row))
+        table.add_row(*row)
     console.print(table)
 
 

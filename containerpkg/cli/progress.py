@@ -39,7 +39,7 @@ def shown(*, quiet: bool) -> Iterator[Progress]:
     elif sys.stderr.isatty():
         from rich.console import Console
 
-        with _Live(Console(stderr=True)) as live:
+        with _Live(Console(stderr=True, markup=False, emoji=False)) as live:
             yield live
     else:
         yield _Lines()
@@ -90,7 +90,7 @@ class _Live:
         self._console = console
         self._steps = Progress(
             SpinnerColumn(),
-            TextColumn("{task.fields[name]}"),
+            TextColumn("{task.fields[name]}", markup=False),
             TimeElapsedColumn(),
             TextColumn(
                 "{task.description}", markup=False, table_column=Column(no_wrap=True, ratio=1)
@@ -101,7 +101,7 @@ class _Live:
         )
         self._bars = Progress(
             SpinnerColumn(),
-            TextColumn("{task.fields[name]}"),
+            TextColumn("{task.fields[name]}", markup=False),
             BarColumn(),
             DownloadColumn(),
             console=console,
@@ -133,11 +133,14 @@ class _Live:
         view.advance(number, amount)
 
     def finish(self, task: str, outcome: Outcome, text: str) -> None:
+        from rich.text import Text
+
         view, number = self._tasks.pop(task)
         view.remove_task(number)
         style = {"failed": "bold red", "skipped": "yellow"}.get(outcome, "green")
-        self._console.print(f"{_MARKS[outcome]:>7} ", style=style, end="")
-        self._console.print(f"{task}: {text}", markup=False, highlight=False)
+        # In one piece: the live view takes the rest of an unfinished line away.
+        line = Text.assemble((f"{_MARKS[outcome]:>7} ", style), f"{task}: {text}")
+        self._console.print(line, highlight=False)
 
     def note(self, text: str) -> None:
-        self._console.print(text, markup=False, highlight=False)
+        self._console.print(text, highlight=False)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import importlib
 from pathlib import Path
+from typing import Any
 
 import click
 
 from containerpkg import __version__
+from containerpkg.cli.closing import reader_may_leave
+from containerpkg.errors import UsageError
 
 # Help is shown without importing the commands, so their first lines stand here.
 _COMMANDS = {
@@ -35,6 +38,14 @@ Exit status: 0 done, 1 other failure, 2 usage, 3 definition, 4 missing tool,
 
 
 class _Lazy(click.Group):
+    def make_context(self, *args: Any, **options: Any) -> click.Context:
+        with reader_may_leave():
+            return super().make_context(*args, **options)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with reader_may_leave():
+            return super().invoke(ctx)
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted(_COMMANDS)
 
@@ -54,11 +65,8 @@ class _Lazy(click.Group):
             import difflib
 
             near = difflib.get_close_matches(args[0], _COMMANDS, n=1)
-            if not near:
-                raise
-            raise click.UsageError(
-                f"No such command '{args[0]}'. Did you mean '{near[0]}'?", ctx
-            ) from error
+            hint = f"did you mean '{near[0]}'?" if near else "containerpkg --help"
+            raise UsageError(f"there is no command '{args[0]}'", hint=hint) from error
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

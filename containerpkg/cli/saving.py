@@ -34,10 +34,18 @@ def save_command(
     Example:
       containerpkg save redis postgresql -o services.tar
     """
+    from containerpkg.errors import UsageError
     from containerpkg.files import atomic
     from containerpkg.release.make import Workshop
     from containerpkg.store.export import write_archive
 
+    # A link, like /dev/stdout, is followed: the file that it names is replaced, not the link.
+    path = output.resolve()
+    if path.exists() and not path.is_file():
+        raise UsageError(
+            f"{output} is not a regular file",
+            hint="name a file: it appears when it is complete",
+        )
     project = options.load(context, store=store)
     images = options.select_images(project, names, with_parents=False, with_children=False)
     with shown(quiet=context.obj.quiet) as progress:
@@ -46,11 +54,11 @@ def save_command(
         layers = {layer.diff_id: layer for _, held in stored for layer in held.layers}
         task = f"save {output}"
         progress.start(task, "", total=sum(layer.plain_size for layer in layers.values()))
-        with workshop.store.locked(), atomic(output) as file:
+        with workshop.store.locked(), atomic(path) as file:
             write_archive(
                 workshop.store,
                 {image.reference: held for image, held in stored},
                 file,
                 advance=lambda amount: progress.advance(task, amount),
             )
-        progress.finish(task, "done", options.size(output.stat().st_size))
+        progress.finish(task, "done", options.size(path.stat().st_size))

@@ -74,11 +74,6 @@ def build(
     Raises :class:`ToolError` if rpmbuild is missing, :class:`PackageError` if it fails, and
     :class:`HostError` if a file cannot be read or written.
     """
-    if "\n" in str(work_dir.absolute()):
-        raise HostError(
-            f"rpmbuild cannot work in a folder with a line break in its name: {work_dir}",
-            hint="choose another folder with --store",
-        )
     with _room(plan, work_dir) as room:
         with _host_errors(plan):
             (room / f"{plan.nevra.name}.spec").write_text(plan.spec, encoding="utf-8")
@@ -110,7 +105,7 @@ def argv(plan: PackagePlan) -> tuple[str, ...]:
     """The rpmbuild command for a plan that is staged in the current folder.
 
     It names no folder of this machine: rpm expands macros in paths, and its shell splits them at
-    blanks. Only the buildroot must be absolute.
+    blanks. The buildroot must be absolute, and rpm itself makes the spec's path absolute.
     """
     return (
         "rpmbuild",
@@ -123,7 +118,7 @@ def argv(plan: PackagePlan) -> tuple[str, ...]:
         f"--target={plan.nevra.arch}-linux",
         "--buildroot=/proc/self/cwd/root",
         *(f"--define={name} {value}" for name, value in _DEFINES.items()),
-        f"{plan.nevra.name}.spec",
+        f"/proc/self/cwd/{plan.nevra.name}.spec",
     )
 
 

@@ -590,12 +590,12 @@ def test_hostile_names(tmp_path: Path) -> None:
     )
     call(root, "make")
     check_repository(root)
-    # rpmbuild reads the spec by a name that must be one line.
-    hostile = root.rename(tmp_path / "50%{nil}\n'\"")
-    done = call(hostile, "package", "--rebuild", status=10, env=NOWHERE)
-    assert "hint: choose another folder with --store\n" in done.stderr
-    call(hostile, "make", f"--store={tmp_path / 'store'}")
-    call(hostile, "package", "--rebuild", f"--store={tmp_path / 'store'}")
+    wanted = digests(root / "out")
+    # rpm expands macros in paths, and its shell splits them.
+    hostile = root.rename(tmp_path / "50%{nil} $(x)\n'\"\\")
+    call(hostile, "package", "--rebuild", env=NOWHERE)
+    assert digests(hostile / "out") == wanted
+    check_repository(hostile)
 
 
 def test_a_config_file_that_cannot_be_read(made: Path) -> None:

@@ -88,7 +88,7 @@ def test_the_whole_command_and_what_is_staged(tmp_path: Path) -> None:
         "--define=_rpmdir out",
         "--define=_tmppath tmp",
         "--define=_dbpath db",
-        "a.spec",
+        "/proc/self/cwd/a.spec",
     ]
     assert Path(env.pop("HOME")).parent == tmp_path / "work"
     assert env == {"LC_ALL": "C.UTF-8", "SOURCE_DATE_EPOCH": "1000000000", "TZ": "UTC"}

@@ -48,7 +48,7 @@ class FakeRpmbuild:
     made: list[str] = field(default_factory=list)
 
     def __call__(self, argv, *, env=None, cwd=None, stdin=None, on_line=None) -> Result:
-        spec = (cwd / argv[-1]).read_text()
+        spec = (cwd / Path(argv[-1]).name).read_text()
         name, version, release = (
             re.search(rf"^{tag}: (.*)$", spec, re.MULTILINE)[1]
             for tag in ("Name", "Version", "Release")

@@ -182,6 +182,9 @@ def _publish(built: Path, output_dir: Path) -> Path:
     target = output_dir / built.name
     output_dir.mkdir(parents=True, exist_ok=True)
     built.chmod(0o644)
+    # Nobody looks into a package that is there again, so it must survive a power cut.
+    with built.open("rb") as file:
+        os.fsync(file.fileno())
     try:
         built.rename(target)
     except OSError as error:

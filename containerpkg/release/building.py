@@ -32,6 +32,7 @@ from containerpkg.release.builds import (
     build_secrets,
     plan_image,
 )
+from containerpkg.sources.context import load_context
 from containerpkg.sources.prepare import prepare
 from containerpkg.store.content import ContentStore, StoredImage
 from containerpkg.store.export import write_archive
@@ -167,6 +168,11 @@ class Builder:
             self._progress.finish(task, "failed", error.message.splitlines()[0])
             return BuildOutcome(image=image, status="failed", error=error)
         seconds = time.monotonic() - started
+        if load_context(image.folder, step.context.dockerfile).inputs != step.context.inputs:
+            message = f"the files of image '{image.name}' changed while it was built"
+            self._progress.finish(task, "failed", message)
+            failure = BuildError(message, hint="run the command again")
+            return BuildOutcome(image=image, status="failed", error=failure)
         self._records.add_build(
             BuildRecord(
                 image=image.name,

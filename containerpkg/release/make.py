@@ -6,6 +6,7 @@ package the images, switch the metadata in. Each station keeps what it finished.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from containerpkg.definitions.project import Image, Project
 from containerpkg.engines.protocol import Engine, EngineImage
 from containerpkg.errors import BuildError, EngineError, StoreError
 from containerpkg.files import locked, sweep
+from containerpkg.process import missing_tool
 from containerpkg.progress import Progress
 from containerpkg.release.building import Builder, BuildOutcome, taken_from_engine
 from containerpkg.release.builds import BuildStep, plan_builds
@@ -185,13 +187,19 @@ class Workshop:
         Images that fail are in the report; the others are published.
         """
         with self.store.locked(), self._packager(options) as packager:
-            outcomes = self._build(images, engine, options)
+            outcomes = self._build(images, engine, options, programs=("rpmbuild",))
             self._import(outcomes, engine, packager)
             return self._publish(outcomes, packager)
 
     def _build(
-        self, images: Sequence[Image], engine: Engine, options: Options
+        self,
+        images: Sequence[Image],
+        engine: Engine,
+        options: Options,
+        *,
+        programs: Sequence[str] = (),
     ) -> tuple[BuildOutcome, ...]:
+        """Build what has to be, unless one of ``programs``, which come later, is missing."""
         if options.no_build:
             return taken_from_engine(engine, images)
         builder = Builder(
@@ -203,7 +211,12 @@ class Workshop:
             jobs=options.jobs,
             no_cache=options.no_cache,
         )
-        return builder.run(self.plan(images, force=options.force or options.no_cache))
+        steps = self.plan(images, force=options.force or options.no_cache)
+        if any(step.action == "build" for step in steps):
+            for program in programs:
+                if shutil.which(program) is None:
+                    raise missing_tool(program)
+        return builder.run(steps)
 
     def _import(
         self, outcomes: Sequence[BuildOutcome], engine: Engine, packager: Packager | None

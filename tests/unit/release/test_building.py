@@ -248,3 +248,18 @@ def test_other_names_under_which_an_image_is_used(make_project, build, engine):
         "quay.io/example/base:1.0",
         "quay.io/example/base:stable",
     ]
+
+
+def test_an_image_whose_files_change_while_it_is_built_is_not_recorded(make_project, build, engine):
+    root = make_project(TREE)
+    edited = root / "images/left/edited"
+    engine.on_build["left"] = lambda *_: edited.write_text("now") and None
+    assert build(root) == {
+        "base": "built",
+        "left": "failed",
+        "leaf": "skipped",
+        "right": "built",
+    }
+    engine.on_build.clear()
+    edited.unlink()
+    assert build(root)["left"] == "built"

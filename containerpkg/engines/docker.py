@@ -78,6 +78,11 @@ class DockerEngine:
                 hint="install docker-buildx (docker-buildx-plugin), or set build.builder: auto",
             )
         if request.needs_buildkit or request.secrets:
+            if self._wanted == "classic":
+                raise BuildError(
+                    f"image '{request.image}' needs BuildKit and build.builder is 'classic'",
+                    hint="set build.builder in containerpkg.yaml to 'auto' or 'buildkit'",
+                )
             raise BuildError(
                 f"image '{request.image}' needs BuildKit and 'docker buildx' is not installed",
                 hint="install docker-buildx (docker-buildx-plugin) or run scripts/bootstrap",
@@ -147,9 +152,11 @@ class DockerEngine:
             )
             with contextlib.closing(answer):
                 if answer.status_code != requests.codes.ok:
+                    message, hint = _message(answer), "see which it has: docker images --no-trunc"
+                    if message.startswith("empty export"):
+                        hint = "one of them has no layer, which this engine cannot save: add a file"
                     raise EngineError(
-                        f"Docker Engine does not save {', '.join(image_ids)}: {_message(answer)}",
-                        hint="see which of them it has: docker images --no-trunc",
+                        f"Docker Engine does not save {', '.join(image_ids)}: {message}", hint=hint
                     )
                 yield answer.raw
 

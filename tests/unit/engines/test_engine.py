@@ -148,14 +148,24 @@ class TestSave:
             assert stream.read(9) == b"tar"
         assert server.requests[-1] == "/v1.41/images/get?names=sha256%3Aa&names=sha256%3Ab"
 
-    def test_an_engine_that_refuses(self, server: Server) -> None:
-        server.answers["/images/get"] = answer(b'{"message":"no such image"}', "404 Not Found")
-        with (
-            pytest.raises(EngineError, match="does not save sha256:a: no such image") as caught,
-            DockerEngine().save(["sha256:a"]),
-        ):
+    @pytest.mark.parametrize(
+        ("message", "hint"),
+        [
+            ("no such image", "see which it has: docker images --no-trunc"),
+            (
+                "empty export - not implemented",
+                "one of them has no layer, which this engine cannot save: add a file",
+            ),
+        ],
+    )
+    def test_an_engine_that_refuses(self, server: Server, message: str, hint: str) -> None:
+        server.answers["/images/get"] = answer(b'{"message":"%s"}' % message.encode(), "500 No")
+        with pytest.raises(EngineError) as caught, DockerEngine().save(["sha256:a", "sha256:b"]):
             pytest.fail("there is nothing to read")
-        assert caught.value.hint
+        assert caught.value.message == (
+            f"Docker Engine does not save sha256:a, sha256:b: {message}"
+        )
+        assert caught.value.hint == hint
 
     @pytest.mark.parametrize("chunked", [True, False])
     def test_an_engine_that_dies_in_the_middle(self, server: Server, chunked: bool) -> None:

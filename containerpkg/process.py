@@ -134,49 +134,12 @@ def run(
     return Result(stdout=out)
 
 
-@contextmanager
-def stream(argv: Sequence[str], *, env: Mapping[str, str] | None = None) -> Iterator[IO[bytes]]:
-    """Run a program and give its standard output as a binary stream.
-
-    Raises :class:`CommandFailed` at the end of the block if its status is not 0.
-    """
-    with _started(argv, env=env) as child:
-        captured: list[bytes] = []
-        reader = threading.Thread(
-            target=lambda: captured.append(_read_all(child.stderr)), daemon=True
-        )
-        reader.start()
-        assert child.stdout
-        try:
-            yield child.stdout
-        except Exception as error:
-            # The reader's complaint is often only the echo of the program's own failure.
-            child.stdout.close()
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                status = child.wait(_ECHO)
-                if status not in {0, -signal.SIGPIPE}:
-                    reader.join()
-                    tail = _tail(captured[0].decode(errors="replace"))
-                    raise CommandFailed(argv, status, tail) from error
-            raise
-        child.stdout.close()
-        status = child.wait()
-        reader.join()
-    if status:
-        raise CommandFailed(argv, status, _tail(captured[0].decode(errors="replace")))
-
-
 def end_running() -> None:
-    """End every program that :func:`run` and :func:`stream` wait for, in whichever thread."""
+    """End every program that :func:`run` waits for, in whichever thread."""
     with _guard:
         children = tuple(_running)
     for child in children:
         _end(child)
-
-
-def quoted(argv: Sequence[str]) -> str:
-    """``argv`` as one would type it in a shell, for logs."""
-    return shlex.join(argv)
 
 
 @contextmanager

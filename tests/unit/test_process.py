@@ -14,7 +14,7 @@ import pytest
 
 from containerpkg import process
 from containerpkg.errors import ToolError
-from containerpkg.process import CommandFailed, Result, run, stream
+from containerpkg.process import CommandFailed, Result, run
 
 
 def shell(script: str) -> list[str]:
@@ -276,38 +276,3 @@ class TestEnding:
             "print(run(['sh', '-c', 'ps -o pgid= -p $$']).stdout.strip() != str(os.getpgid(0)))"
         )
         assert subprocess.check_output(python(script)) == b"True\n"
-
-
-class TestStream:
-    def test_bytes_come_as_they_are(self) -> None:
-        with stream(shell(r"printf '\000\377'; echo note >&2")) as pipe:
-            assert pipe.read() == b"\x00\xff"
-
-    def test_a_failure_is_told_at_the_end(self) -> None:
-        seen: list[bytes] = []
-        with (
-            pytest.raises(CommandFailed, match="status 2:\nb\N{REPLACEMENT CHARACTER}d"),
-            stream(shell(r"echo some; printf 'b\377d' >&2; exit 2")) as pipe,
-        ):
-            seen.append(pipe.read())
-        assert seen == [b"some\n"]
-
-    def test_a_reader_that_stops_ends_the_program(self) -> None:
-        with pytest.raises(ValueError, match="enough"), stream(["yes"]) as pipe:
-            assert pipe.read(2) == b"y\n"
-            raise ValueError("enough")
-        assert process._running == set()
-
-    def test_the_program_failed_before_its_reader_complained(self) -> None:
-        with (
-            pytest.raises(CommandFailed, match="status 5:\n\N{REPLACEMENT CHARACTER}"),
-            stream(
-                shell(r"printf '\377' >&2; exec 1>&-; for n in $(seq 1000); do :; done; exit 5")
-            ) as pipe,
-        ):
-            pipe.read()
-            raise ValueError("the data is cut")
-
-
-def test_a_command_line_is_logged_as_it_would_be_typed() -> None:
-    assert process.quoted(["a b", "c", "it's"]) == """'a b' c 'it'"'"'s'"""

@@ -30,7 +30,9 @@ from containerpkg.store import codec
 from containerpkg.store.content import Blob, ContentStore, Layer, StoredImage, diff_ids_of
 from containerpkg.store.manifest import render_manifest
 
-_LAYERS_AT_ONCE = 2
+# The encoder has threads of its own, so a second layer beside the first costs memory and saves
+# no time.
+_LAYERS_AT_ONCE = 1
 _CHUNKS_WAITING = 8
 _LARGEST_DOCUMENT = 16 << 20
 

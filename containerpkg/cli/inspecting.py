@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 import click
 
 from containerpkg.cli import options
+
+if TYPE_CHECKING:
+    from containerpkg.errors import Problem
 
 
 @click.command("list", cls=options.Command)
@@ -24,12 +30,27 @@ def list_command(
     Example:
       containerpkg list 'foreman*' --with-children
     """
-    from containerpkg.definitions.listing import list_data, render_list
+    from containerpkg.definitions.listing import list_data
 
     images = options.select_images(
         options.load(context), names, with_parents=with_parents, with_children=with_children
     )
-    options.print_json(list_data(images)) if as_json else print(render_list(images), end="")
+    data = list_data(images)
+    if as_json:
+        options.print_json(data)
+        return
+    rows = [
+        (
+            row["name"],
+            row["version"],
+            row["reference"],
+            ",".join(row["parents"]) or "-",
+            ",".join(row["services"]) or "-",
+            row["package"] or "-",
+        )
+        for row in data
+    ]
+    options.print_table(("NAME", "VERSION", "REFERENCE", "PARENTS", "SERVICES", "PACKAGE"), rows)
 
 
 @click.command("graph", cls=options.Command)
@@ -90,7 +111,7 @@ def check_command(context: click.Context, strict: bool, as_json: bool) -> int:
     Example:
       containerpkg check --strict
     """
-    from containerpkg.definitions.check import find_problems, problems_data, render_problems
+    from containerpkg.definitions.check import find_problems, problems_data
     from containerpkg.definitions.load import find_root, load_project
     from containerpkg.errors import DefinitionError
     from containerpkg.release.unitcheck import find_unit_problems
@@ -103,9 +124,24 @@ def check_command(context: click.Context, strict: bool, as_json: bool) -> int:
     if as_json:
         options.print_json(problems_data(problems))
     else:
-        print(render_problems(problems), end="")
+        print_problems(problems)
     failing = {"error", "warning"} if strict else {"error"}
     return DefinitionError.exit_status if failing & {p.severity for p in problems} else 0
+
+
+def print_problems(problems: Sequence[Problem]) -> None:
+    """Each problem on a line, its hint indented below, and the count of both kinds at the end."""
+    for problem in problems:
+        print(f"{problem.severity}: {problem}")
+        if problem.hint:
+            print(f"  hint: {problem.hint}")
+    errors = sum(problem.severity == "error" for problem in problems)
+    counts = ((errors, "error"), (len(problems) - errors, "warning"))
+    print(
+        ", ".join(
+            options.counted(number, noun) if number else f"no {noun}s" for number, noun in counts
+        )
+    )
 
 
 @click.command("schema", cls=options.Command)

@@ -77,6 +77,7 @@ def make_command(
 @options.selection
 @options.places
 @click.option("--rebuild", is_flag=True, help="Make packages again that are there already.")
+@options.dry_run
 @options.as_json
 @click.pass_context
 def package_command(
@@ -87,6 +88,7 @@ def package_command(
     output: Path | None,
     store: Path | None,
     rebuild: bool,
+    dry_run: bool,
     as_json: bool,
 ) -> None:
     """Package IMAGEs, or all of them, from the store; no engine is needed.
@@ -95,14 +97,19 @@ def package_command(
     Example:
       containerpkg package --output /srv/yum
     """
-    from containerpkg.release.make import Options, Workshop
+    from containerpkg.release.make import Options, Plan, Workshop
 
     project = options.load(context, output=output, store=store)
     images = options.select_images(
         project, names, with_parents=with_parents, with_children=with_children
     )
     with shown(quiet=context.obj.quiet) as progress:
-        report = Workshop(project, progress=progress).package(
-            images, Options(jobs=1, rebuild_packages=rebuild)
-        )
+        workshop = Workshop(project, progress=progress)
+        if dry_run:
+            plan = Plan(builds=(), packages=workshop.plan_packages(images, rebuild=rebuild))
+        else:
+            report = workshop.package(images, Options(jobs=1, rebuild_packages=rebuild))
+    if dry_run:
+        options.print_json(plan_data(plan)) if as_json else print_plan(plan)
+        return
     options.print_json(report_data(report)) if as_json else print_report(report)

@@ -33,12 +33,14 @@ def plan_data(plan: Plan) -> object:
 
 def print_plan(plan: Plan) -> None:
     """The plan for people."""
-    print_table(
-        ("IMAGE", "ACTION", "REASON"),
-        [(step.image.name, step.action, step.reason) for step in plan.builds],
-    )
-    if plan.packages:
+    if plan.builds:
+        print_table(
+            ("IMAGE", "ACTION", "REASON"),
+            [(step.image.name, step.action, step.reason) for step in plan.builds],
+        )
+    if plan.builds and plan.packages:
         print()
+    if plan.packages:
         print_table(
             ("PACKAGE", "ACTION", "REASON"),
             [(package.name, package.action, package.reason) for package in plan.packages],

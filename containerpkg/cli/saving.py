@@ -22,9 +22,14 @@ from containerpkg.cli.progress import shown
     help="The file to write.",
 )
 @click.option("--store", type=click.Path(file_okay=False, path_type=Path), help="Content store.")
+@options.as_json
 @click.pass_context
 def save_command(
-    context: click.Context, names: tuple[str, ...], output: Path, store: Path | None
+    context: click.Context,
+    names: tuple[str, ...],
+    output: Path,
+    store: Path | None,
+    as_json: bool,
 ) -> None:
     """Write IMAGEs from the store as one docker-archive, each layer once.
 
@@ -62,3 +67,14 @@ def save_command(
                 advance=lambda amount: progress.advance(task, amount),
             )
         progress.finish(task, "done", options.size(path.stat().st_size))
+    if as_json:
+        options.print_json(
+            {
+                "file": str(path),
+                "bytes": path.stat().st_size,
+                "images": [
+                    {"image": image.name, "reference": image.reference, "id": held.id}
+                    for image, held in stored
+                ],
+            }
+        )

@@ -46,20 +46,3 @@ def problems_data(problems: Sequence[Problem]) -> list[ProblemData]:
         }
         for problem in problems
     ]
-
-
-def render_problems(problems: Sequence[Problem]) -> str:
-    """Each problem on a line, its hint indented below, and the count of both kinds at the end."""
-    lines: list[str] = []
-    for problem in problems:
-        lines.append(f"{problem.severity}: {problem}")
-        if problem.hint:
-            lines.append(f"  hint: {problem.hint}")
-    errors = sum(problem.severity == "error" for problem in problems)
-    warnings = len(problems) - errors
-    lines.append(f"{_counted(errors, 'error')}, {_counted(warnings, 'warning')}")
-    return "".join(f"{line}\n" for line in lines)
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number or 'no'} {noun}{'' if number == 1 else 's'}"

@@ -1,4 +1,4 @@
-"""The images of a project as a table and as data for JSON."""
+"""The images of a project as data, for a table or for JSON."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from typing import TypedDict
 
 from containerpkg.definitions.project import Image
-
-_COLUMNS = ("NAME", "VERSION", "REFERENCE", "PARENTS", "SERVICES", "PACKAGE")
 
 
 class ListedImage(TypedDict):
@@ -34,25 +32,3 @@ def list_data(images: Sequence[Image]) -> list[ListedImage]:
         }
         for image in images
     ]
-
-
-def render_list(images: Sequence[Image]) -> str:
-    """An aligned table with a header; ``-`` stands for nothing."""
-    rows = [
-        (
-            row["name"],
-            row["version"],
-            row["reference"],
-            ",".join(row["parents"]) or "-",
-            ",".join(row["services"]) or "-",
-            row["package"] or "-",
-        )
-        for row in list_data(images)
-    ]
-    table = [_COLUMNS, *rows]
-    widths = [max(len(row[column]) for row in table) for column in range(len(_COLUMNS))]
-    return "".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        + "\n"
-        for row in table
-    )

@@ -119,26 +119,39 @@ class Workshop:
         else:
             builds = self.plan(images, force=options.force or options.no_cache)
             taken = {step.image.name: step.image_id for step in builds if step.action == "keep"}
-        planner = self._planner(rebuild=options.rebuild_packages)
-        layers: dict[str, PlannedPackage] = {}
-        packages: list[PlannedPackage] = []
+        known = []
+        later = []
         for image in images:
             stored = self.store.image(taken[image.name]) if image.name in taken else None
-            if not image.file.packaged:
-                continue
-            if stored is None:
+            if stored:
+                known.append((image, stored))
+            elif image.file.packaged:
                 reason = "after its import" if image.name in taken else "after its build"
-                packages.append(PlannedPackage(name=image.package, action="make", reason=reason))
-                continue
-            step = planner.image(image, stored)
-            for layer in map(planner.layer, step.layers):
-                layers[layer.plan.nevra.name] = PlannedPackage(
-                    name=layer.plan.nevra.name, action=layer.action, reason=layer.reason
-                )
-            packages.append(
-                PlannedPackage(name=image.package, action=step.action, reason=step.reason)
-            )
-        return Plan(builds=builds, packages=(*layers.values(), *packages))
+                later.append(PlannedPackage(name=image.package, action="make", reason=reason))
+        return Plan(builds=builds, packages=(*self._plan_packages(known), *later))
+
+    def plan_packages(
+        self, images: Sequence[Image], *, rebuild: bool
+    ) -> tuple[PlannedPackage, ...]:
+        """What :meth:`package` would do."""
+        return self._plan_packages(self.stored(images), rebuild=rebuild)
+
+    def _plan_packages(
+        self, images: Sequence[tuple[Image, StoredImage]], *, rebuild: bool = False
+    ) -> tuple[PlannedPackage, ...]:
+        planner = self._planner(rebuild=rebuild)
+        steps = [planner.image(i, stored) for i, stored in images if i.file.packaged]
+        layers = {layer.diff_id: layer for step in steps for layer in step.layers}
+        return (
+            *(
+                PlannedPackage(name=s.plan.nevra.name, action=s.action, reason=s.reason)
+                for s in map(planner.layer, layers.values())
+            ),
+            *(
+                PlannedPackage(name=s.image.package, action=s.action, reason=s.reason)
+                for s in steps
+            ),
+        )
 
     def _planner(self, *, rebuild: bool) -> PackagePlanner:
         return PackagePlanner(

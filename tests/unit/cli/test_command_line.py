@@ -9,7 +9,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -252,6 +252,27 @@ def test_mistakes_in_the_command_line(arguments: list[str], message: str, hint: 
         "",
         f"containerpkg: error: {message}\nhint: {hint}\n",
     )
+
+
+def test_list_as_a_table(make_project: Callable[[dict[str, str]], Path]) -> None:
+    head = "summary: x\nlicense: MIT\n"
+    root = make_project(
+        {
+            "images/base/Dockerfile": "FROM scratch\n",
+            "images/base/image.yaml": f"{head}packaged: false\n",
+            "images/app/Dockerfile": "FROM quay.io/example/base:1.0\n",
+            "images/app/image.yaml": f"{head}version: 7.1+git\nservices: {{app: {{}}, job: {{}}}}\n",  # noqa: E501
+        }
+    )
+    lines = containerpkg("list", cwd=root).stdout.splitlines()
+    assert [line.split() for line in lines] == [
+        ["NAME", "VERSION", "REFERENCE", "PARENTS", "SERVICES", "PACKAGE"],
+        ["base", "1.0", "quay.io/example/base:1.0", "-", "-", "-"],
+        ["app", "7.1+git", "quay.io/example/app:7.1-git", "base", "app,job", "app-container"],
+    ]
+    assert {
+        line.index(word) for line, word in zip(lines, ("REF", "quay", "quay"), strict=True)
+    } == {lines[0].index("REFERENCE")}
 
 
 def test_a_folder_that_is_no_project(tmp_path: Path) -> None:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from containerpkg.definitions.check import find_problems, problems_data, render_problems
+from containerpkg.cli.inspecting import print_problems
+from containerpkg.definitions.check import find_problems, problems_data
 from containerpkg.definitions.load import find_root, load_project
 from containerpkg.errors import DefinitionError, UsageError
 
@@ -198,7 +199,9 @@ def test_the_error_tells_the_first_problem_and_how_many_more(make_project: MakeP
     assert caught.value.hint == "an image's folder needs a Dockerfile or a Containerfile"
 
 
-def test_check_warns_of_what_is_probably_not_meant(make_project: MakeProject) -> None:
+def test_check_warns_of_what_is_probably_not_meant(
+    make_project: MakeProject, capsys: pytest.CaptureFixture[str]
+) -> None:
     root = make_project(
         {
             "containerpkg.yaml": (
@@ -215,8 +218,9 @@ def test_check_warns_of_what_is_probably_not_meant(make_project: MakeProject) ->
             "images/s/image.yaml": HEAD + SERVICE % "s",
         }
     )
+    print_problems(find_problems(root))
     assert (
-        render_problems(find_problems(root))
+        capsys.readouterr().out
         == """\
 warning: containerpkg.yaml:4: build.args.NOBODY: no image has an 'ARG NOBODY'
 warning: containerpkg.yaml:5: build.secrets.idle: no image uses this secret
@@ -236,10 +240,13 @@ error: images/s/Dockerfile:1: FROM quay.io/example/nobody: there is no image 'no
     )
 
 
-def test_check_of_a_clean_project(make_project: MakeProject) -> None:
+def test_check_of_a_clean_project(
+    make_project: MakeProject, capsys: pytest.CaptureFixture[str]
+) -> None:
     root = make_project({"images/a/Dockerfile": BASE, "images/a/image.yaml": HEAD + SERVICE % "a"})
     assert find_problems(root) == ()
-    assert render_problems(()) == "no errors, no warnings\n"
+    print_problems(())
+    assert capsys.readouterr().out == "no errors, no warnings\n"
 
 
 def test_problems_as_data(make_project: MakeProject) -> None:

@@ -149,7 +149,9 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         table.add_column(column, no_wrap=True, overflow="ellipsis")
     for row in rows:
         table.add_row(*row)
-    console.print(table)
+    with console.capture() as capture:
+        console.print(table)
+    print("\n".join(line.rstrip() for line in capture.get().splitlines()))
 
 
 def counted(number: int, noun: str) -> str:

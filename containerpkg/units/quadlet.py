@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from containerpkg.definitions.model import duration_seconds
-from containerpkg.definitions.service import ConfigFile, Health, Mount, Service
+from containerpkg.definitions.service import Health, Mount, Service
 from containerpkg.errors import PackageError
 from containerpkg.templates import render
 from containerpkg.units import systemd
@@ -34,11 +34,6 @@ class UnitFile:
 
     path: str
     text: str
-
-
-def config_path(service: str, config: ConfigFile) -> str:
-    """Where the host keeps a service's configuration file."""
-    return config.path or f"/etc/{service}/{PurePosixPath(config.source).name}"
 
 
 def render_units(
@@ -125,7 +120,7 @@ def _container(
             *(argument(f"{volume}.volume:{at}:rw") for volume, at in service.volumes.items()),
             *(_mount(mount) for mount in service.mounts),
             # A single file below /etc has a label that SELinux hides from containers.
-            *(argument(f"{config_path(name, c)}:{c.target}:ro,z") for c in service.config),
+            *(argument(f"{c.host_path(name)}:{c.target}:ro,z") for c in service.config),
         ],
         "defaults": argument(defaults_path(image, name)) if service.environment else None,
         "sysconfig": argument(sysconfig_path(name)),

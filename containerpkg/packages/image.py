@@ -25,7 +25,7 @@ from containerpkg.packages.version import Nevra, rpm_architecture
 from containerpkg.store.content import ContentStore, StoredImage, hex_of
 from containerpkg.store.manifest import MANIFEST
 from containerpkg.templates import render
-from containerpkg.units.quadlet import IMAGES, SYSTEM, UnitFile, render_units
+from containerpkg.units.quadlet import IMAGES, SYSTEM, UnitFile, fixed_reference, render_units
 from containerpkg.units.sysconfig import render_sysconfig, sysconfig_path
 
 _REFERENCE = "org.opencontainers.image.ref.name"
@@ -128,8 +128,13 @@ def _layout(home: str, image: Image, stored: StoredImage) -> list[PackageFile]:
                 "digest": stored.manifest.digest,
                 "size": stored.manifest.size,
                 "platform": platform,
-                "annotations": {_REFERENCE: image.reference},
+                "annotations": {_REFERENCE: reference},
             }
+            # Podman takes the first, people the second.
+            for reference in (
+                fixed_reference(image.repository, stored.manifest.digest),
+                image.reference,
+            )
         ],
     }
     archive = [

@@ -221,6 +221,19 @@ def test_the_files_of_an_image_with_a_service() -> None:
         "variant": "v7"
       },
       "annotations": {
+        "org.opencontainers.image.ref.name": "quay.io/foreman/redis:sha256-ccc*"
+      }
+    },
+    {
+      "mediaType": "application/vnd.oci.image.manifest.v1+json",
+      "digest": "sha256:ccc*",
+      "size": 500,
+      "platform": {
+        "architecture": "arm",
+        "os": "linux",
+        "variant": "v7"
+      },
+      "annotations": {
         "org.opencontainers.image.ref.name": "quay.io/foreman/redis:7.0"
       }
     }

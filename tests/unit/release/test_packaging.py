@@ -65,7 +65,12 @@ class FakeRpmbuild:
 
 
 @pytest.fixture
-def rpmbuild() -> FakeRpmbuild:
+def rpmbuild(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeRpmbuild:
+    settings = tmp_path / "rpm"
+    settings.mkdir()
+    for name in ("macros", "rpmrc"):
+        (settings / name).touch()
+    monkeypatch.setattr("containerpkg.packages.rpmbuild.RPM", settings)
     return FakeRpmbuild()
 
 

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from containerpkg.definitions.project import Image, Project
 from containerpkg.definitions.service import Service
@@ -122,6 +123,23 @@ def plan_image(
             project=project.root,
         ),
     )
+
+
+def check_volumes(image: Image, config: Mapping[str, Any]) -> None:
+    """Raise :class:`PackageError` if a service would lose what is in a volume of its image.
+
+    ``config`` is the image's configuration, see config.md of the OCI image specification. Quadlet
+    removes volumes without a name together with the container, at each stop.
+    """
+    declared = (config.get("config") or {}).get("Volumes") or {}
+    for name, service in image.file.services.items():
+        if paths := service.uncovered(declared):
+            raise PackageError(
+                f"image '{image.name}' declares VOLUME {paths[0]}, which has no name in 'volumes:' "
+                f"of the service '{name}', so podman would delete what is in it at each stop",
+                hint=f"in images/{image.name}/image.yaml add 'volumes: {{NAME: {paths[0]}}}', "
+                f"or 'tmpfs: [{paths[0]}]' if that is meant",
+            )
 
 
 def _layout(home: str, image: Image, stored: StoredImage) -> list[PackageFile]:

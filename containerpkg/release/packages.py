@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from containerpkg.definitions.project import Image, Project
 from containerpkg.files import sha256_file, sha256_text
-from containerpkg.packages.image import plan_image
+from containerpkg.packages.image import check_volumes, plan_image
 from containerpkg.packages.layer import BLOBS, CARRIED_BELOW, plan_layer
 from containerpkg.packages.plan import PackagePlan
 from containerpkg.store.content import ContentStore, Layer, StoredImage
@@ -81,7 +82,9 @@ class PackagePlanner:
         """The step for the package of ``image``.
 
         Content that had a release, and then another, gets a new one: going back is an update too.
+        Raises :class:`PackageError` for what cannot be packaged, or should not.
         """
+        check_volumes(image, json.loads(self._store.verified(stored.config).read_bytes()))
         key = _content_key(self.plan(image, stored, _UNRELEASED))
         history = [r for r in self.history(image) if r.version == image.version]
         record = history[-1] if history and history[-1].key == key else None

@@ -17,7 +17,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from containerpkg.definitions.dockerfile_model import Argument, Dockerfile, ImageUse, Stage
+from containerpkg.definitions.dockerfile_model import (
+    Argument,
+    Dockerfile,
+    Feature,
+    ImageUse,
+    Stage,
+)
 from containerpkg.definitions.dockerfile_syntax import Instruction, Syntax, parse_syntax
 from containerpkg.definitions.reference import InvalidReference, Reference
 from containerpkg.definitions.substitution import (
@@ -75,7 +81,9 @@ def parse_dockerfile(
         onbuild_uses=tuple(reading.onbuild_uses),
         arguments=tuple(reading.arguments),
         secrets=tuple(sorted(reading.secrets)),
-        buildkit_features=tuple(sorted(reading.features)),
+        buildkit_features=tuple(
+            sorted(Feature(name=name, line=line) for name, line in reading.features.items())
+        ),
     )
 
 
@@ -106,7 +114,9 @@ class _Reading:
         self.onbuild_uses: list[ImageUse] = []
         self.arguments: list[Argument] = []
         self.secrets: set[str] = set()
-        self.features: set[str] = {"# syntax="} if syntax.frontend else set()
+        self.features: dict[str, int] = {}
+        if syntax.frontend_line:
+            self.features["# syntax="] = syntax.frontend_line
 
     def complain(self, line: int, message: str, *, hint: str = "") -> None:
         self.problems.append(Problem(path=self._path, line=line, message=message, hint=hint))
@@ -190,7 +200,8 @@ class _Reading:
             self.complain(line, f"{where} cannot be substituted: {error}")
             return None
         predefined = set(result.used) & set(PLATFORM_ARGUMENTS) - self._declared
-        self.features.update(f"predefined ARG {name}" for name in predefined)
+        for name in predefined:
+            self.features.setdefault(f"predefined ARG {name}", line)
         if not result.text:
             names = ", ".join(result.unset)
             hint = ""
@@ -240,7 +251,7 @@ class _Reading:
             elif stage is not None and name in self._globals:
                 values[name] = self._globals[name]
                 if name in PLATFORM_ARGUMENTS and name not in self._declared:
-                    self.features.add(f"predefined ARG {name}")
+                    self.features.setdefault(f"predefined ARG {name}", instruction.line)
 
     def _env(self, instruction: Instruction) -> None:
         values = self._environments[-1]
@@ -378,13 +389,14 @@ class _Reading:
 
     def _note_features(self, instruction: Instruction) -> None:
         if instruction.heredoc:
-            self.features.add("heredoc")
+            self.features.setdefault("heredoc", instruction.line)
         names = {flag.partition("=")[0] for flag in instruction.flags}
         if instruction.name in {"ADD", "COPY"}:
             names -= {"--from", "--chown"}
         elif instruction.name != "RUN":
             return
-        self.features.update(f"{instruction.name} {name}" for name in names)
+        for name in names:
+            self.features.setdefault(f"{instruction.name} {name}", instruction.line)
 
 
 def _as_use(source: _Source) -> ImageUse:

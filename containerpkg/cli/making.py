@@ -88,7 +88,7 @@ def package_command(
     store: Path | None,
     rebuild: bool,
     as_json: bool,
-) -> None:
+) -> int:
     """Package IMAGEs, or all of them, from the store; no engine is needed.
 
     \b
@@ -106,3 +106,4 @@ def package_command(
             images, Options(jobs=1, rebuild_packages=rebuild)
         )
     options.print_json(report_data(report)) if as_json else print_report(report)
+    return exit_status(report)

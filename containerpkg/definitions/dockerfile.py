@@ -21,6 +21,7 @@ from typing import Literal
 from containerpkg.definitions.dockerfile_model import (
     Argument,
     Dockerfile,
+    Feature,
     ImageUse,
     Stage,
     Volume,
@@ -83,7 +84,9 @@ def parse_dockerfile(
         arguments=tuple(reading.arguments),
         secrets=tuple(sorted(reading.secrets)),
         volumes=reading.volumes_of_last(),
-        buildkit_features=tuple(sorted(reading.features)),
+        buildkit_features=tuple(
+            sorted(Feature(name=name, line=line) for name, line in reading.features.items())
+        ),
     )
 
 
@@ -115,7 +118,9 @@ class _Reading:
         self.arguments: list[Argument] = []
         self.secrets: set[str] = set()
         self.volumes: list[Volume] = []
-        self.features: set[str] = {"# syntax="} if syntax.frontend else set()
+        self.features: dict[str, int] = {}
+        if syntax.frontend_line:
+            self.features["# syntax="] = syntax.frontend_line
 
     def complain(self, line: int, message: str, *, hint: str = "") -> None:
         self.problems.append(Problem(path=self._path, line=line, message=message, hint=hint))
@@ -201,7 +206,8 @@ class _Reading:
             self.complain(line, f"{where} cannot be substituted: {error}")
             return None
         predefined = set(result.used) & set(PLATFORM_ARGUMENTS) - self._declared
-        self.features.update(f"predefined ARG {name}" for name in predefined)
+        for name in predefined:
+            self.features.setdefault(f"predefined ARG {name}", line)
         if not result.text:
             names = ", ".join(result.unset)
             hint = ""
@@ -251,7 +257,7 @@ class _Reading:
             elif stage is not None and name in self._globals:
                 values[name] = self._globals[name]
                 if name in PLATFORM_ARGUMENTS and name not in self._declared:
-                    self.features.add(f"predefined ARG {name}")
+                    self.features.setdefault(f"predefined ARG {name}", instruction.line)
 
     def _env(self, instruction: Instruction) -> None:
         values = self._environments[-1]
@@ -410,13 +416,14 @@ class _Reading:
 
     def _note_features(self, instruction: Instruction) -> None:
         if instruction.heredoc:
-            self.features.add("heredoc")
+            self.features.setdefault("heredoc", instruction.line)
         names = {flag.partition("=")[0] for flag in instruction.flags}
         if instruction.name in {"ADD", "COPY"}:
             names -= {"--from", "--chown"}
         elif instruction.name != "RUN":
             return
-        self.features.update(f"{instruction.name} {name}" for name in names)
+        for name in names:
+            self.features.setdefault(f"{instruction.name} {name}", instruction.line)
 
 
 def _as_use(source: _Source) -> ImageUse:

@@ -16,6 +16,7 @@ from containerpkg.definitions.model import (
     Model,
     Name,
     RelativePath,
+    Value,
     Variable,
     matching,
 )
@@ -143,7 +144,7 @@ class Service(Model):
     config: tuple[ConfigFile, ...] = ()
     """Configuration files that the package installs."""
 
-    environment: dict[Variable, Line] = {}
+    environment: dict[Variable, Value] = {}
     """Defaults; the host's /etc/sysconfig/SERVICE overrides them."""
 
     health: Health | None = None

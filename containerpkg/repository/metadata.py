@@ -16,6 +16,7 @@ from pathlib import Path
 import createrepo_c
 
 from containerpkg.errors import RepositoryError
+from containerpkg.files import make_public
 
 PACKAGES = "packages"
 """The folder of a repository that holds its RPMs."""
@@ -101,7 +102,7 @@ def _read(path: Path, href: str) -> createrepo_c.Package:
 
 def _switch(fresh: Path, place: Path) -> None:
     """Move ``fresh`` over ``place``; repomd.xml last, since it names all the others."""
-    place.mkdir(exist_ok=True)
+    make_public(place)
     before = _named(place)
     now = _named(fresh)
     for name in (*sorted(now), "repomd.xml"):

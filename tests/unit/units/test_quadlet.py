@@ -329,7 +329,7 @@ def test_refused(services: dict[str, dict[str, object]], message: str) -> None:
 
 def test_sysconfig_shows_the_defaults() -> None:
     assert (
-        render_sysconfig("redis", {"TZ": "UTC", "NAME": 'a "b" $c'})
+        render_sysconfig("redis", {"TZ": "UTC", "NAME": 'a "b" $c', "FLAGS": ""})
         == """\
 # Environment of the service redis, read by podman when the container starts:
 # 'systemctl restart redis' after a change.
@@ -339,6 +339,7 @@ def test_sysconfig_shows_the_defaults() -> None:
 #
 # What the package sets unless a line here says otherwise:
 #
+#FLAGS=
 #NAME=a "b" $c
 #TZ=UTC
 """

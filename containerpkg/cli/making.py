@@ -111,6 +111,6 @@ def package_command(
             report = workshop.package(images, Options(jobs=1, rebuild_packages=rebuild))
     if dry_run:
         options.print_json(plan_data(plan)) if as_json else print_plan(plan)
-        return None
+        return 0
     options.print_json(report_data(report)) if as_json else print_report(report)
     return exit_status(report)

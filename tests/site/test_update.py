@@ -197,6 +197,14 @@ def test_an_update_and_the_way_back(counting: Host, releases: Releases) -> None:
     assert counting.path("/etc/counter/counter.conf").read_text() == "a = 1\nb = ours\n"
     assert counting.run("systemctl", "is-system-running").stdout == "running\n"
 
+    # As the documentation says.
+    counting.run("systemctl", "stop", "counter")
+    ours = ["--filter", f"reference={REGISTRY}/counter"]
+    form = "--format={{.Repository}}:{{.Tag}}"
+    listed = counting.run("podman", "images", form, *ours).stdout
+    counting.run("xargs", "podman", "rmi", stdin=listed)
+    assert counting.run("podman", "images", "--all", "--quiet").stdout == ""
+
 
 @pytest.mark.timeout(300)
 def test_packages_share_layers_a_volume_and_a_network_and_leave_each_other_whole(

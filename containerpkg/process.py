@@ -36,8 +36,11 @@ _PACKAGES: Mapping[str, tuple[str, str]] = {
     "debootstrap": ("debootstrap", "debootstrap"),
     "docker": ("docker.io", "docker-ce"),
     "git": ("git", "git-core"),
+    "gpg": ("gnupg", "gnupg2"),
+    "gpgv": ("gpgv", "gnupg2"),
     "podman": ("podman", "podman"),
     "rpmbuild": ("rpm", "rpm-build"),
+    "rpmsign": ("rpm", "rpm-sign"),
     "systemd-analyze": ("systemd", "systemd"),
 }
 

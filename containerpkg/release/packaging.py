@@ -14,6 +14,8 @@ from containerpkg import process
 from containerpkg.definitions.project import Image, Project
 from containerpkg.errors import PackageError
 from containerpkg.packages import rpmbuild
+from containerpkg.packages.plan import PackagePlan
+from containerpkg.packages.signing import Signer
 from containerpkg.progress import Progress
 from containerpkg.release.packages import ImageStep, PackagePlanner, has_package
 from containerpkg.release.unitcheck import find_unit_problems
@@ -42,7 +44,7 @@ class PackagedImage:
 
 
 class Packager:
-    """Makes what ``planner`` plans into ``folder``."""
+    """Makes what ``planner`` plans into ``folder``, signed by ``signer`` if there is one."""
 
     def __init__(
         self,
@@ -54,8 +56,10 @@ class Packager:
         *,
         planner: PackagePlanner,
         progress: Progress,
+        signer: Signer | None = None,
         run: process.Run = process.run,
     ) -> None:
+        self.signer = signer
         self._project, self._store, self._records = project, store, records
         self._folder, self._work = folder, work
         self._planner, self._progress, self._run = planner, progress, run
@@ -92,7 +96,7 @@ class Packager:
         if step.action == "keep":
             return False
         self._store.verified(layer.blob)
-        rpmbuild.build(step.plan, self._work, self._folder, run=self._run)
+        self._build(step.plan)
         return True
 
     def _make_image(self, step: ImageStep) -> PackageRecord:
@@ -115,9 +119,13 @@ class Packager:
             for blob in (step.stored.manifest, step.stored.config, *carried):
                 self._store.verified(blob)
             plan = self._planner.plan(step.image, step.stored, record.stamp)
-            rpmbuild.build(plan, self._work, self._folder, run=self._run)
+            self._build(plan)
             self._progress.note(f"package {plan.nevra}")
         return record
+
+    def _build(self, plan: PackagePlan) -> None:
+        finish = self.signer.sign_package if self.signer else None
+        rpmbuild.build(plan, self._work, self._folder, finish=finish, run=self._run)
 
     def _check_units(self, image: Image) -> None:
         """Raise :class:`PackageError` for units that a host would not take."""

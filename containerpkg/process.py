@@ -42,6 +42,7 @@ _PACKAGES: Mapping[str, tuple[str, str]] = {
     "rpmbuild": ("rpm", "rpm-build"),
     "rpmsign": ("rpm", "rpm-sign"),
     "systemd-analyze": ("systemd", "systemd"),
+    "xorriso": ("xorriso", "xorriso"),
 }
 
 _running: set[subprocess.Popen[bytes]] = set()

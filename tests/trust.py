@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +17,7 @@ from containerpkg.release.make import Options, Report, Workshop
 from tests.unit.release.conftest import FakeEngine
 
 PASSPHRASE = 'two words, "quoted" and %{percent}'
+ROOT = Path(__file__).parents[1]
 LARGE = (1 << 20) + 4321
 
 
@@ -65,6 +68,17 @@ def forget_passphrases(keys: Keys) -> None:
     subprocess.run(["gpgconf", f"--homedir={keys.home}", "--kill", "gpg-agent"], check=True)
 
 
+def containerpkg(*arguments: str | Path, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    """Run the program as a person does."""
+    return subprocess.run(
+        [sys.executable, "-m", "containerpkg", *map(str, arguments)],
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+
+
 class Publisher:
     """A project of an image ``base`` and an image ``app`` on it, each with a layer of 1 MiB."""
 
@@ -110,4 +124,4 @@ class Publisher:
 
     def package(self, start: str) -> Path:
         """The newest package whose name begins so."""
-        return sorted(self.packages.glob(f"{start}*.rpm"))[-1]
+        return max(self.packages.glob(f"{start}*.rpm"))

@@ -100,10 +100,10 @@ def _repository(
     """The link of the metadata, and the packages that it lists."""
     repodata = folder / "repodata"
     try:
+        # Nothing of it is parsed before its signature is known to be good.
+        result = [_metadata_signature(repodata, keyring)] if keyring else []
         revision = revision_of(repodata)
-        result = [f"revision {revision}"]
-        if keyring:
-            result.insert(0, _metadata_signature(repodata, keyring))
+        result.append(f"revision {revision}")
         if oldest is not None and revision < oldest:
             raise RepositoryError(
                 f"the metadata of {folder} is older than it was: it has revision {revision}, "

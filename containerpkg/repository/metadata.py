@@ -18,7 +18,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -184,7 +184,7 @@ def exchange(one: Path, other: Path) -> bool:
     raise OSError(number, os.strerror(number), str(other))
 
 
-def switch(fresh: Path, place: Path, *, swap: Callable[[Path, Path], bool] = exchange) -> None:
+def switch(fresh: Path, place: Path) -> None:
     """Put the metadata in the folder ``fresh`` into ``place``, which keeps the files of before.
 
     Afterwards ``fresh`` holds nothing of value. Both are on one file system.
@@ -195,7 +195,7 @@ def switch(fresh: Path, place: Path, *, swap: Callable[[Path, Path], bool] = exc
         # Like the packages, whatever the umask: a web server has to read them.
         path.chmod(0o644)
         _durable(path)
-    if (fresh / SIGNATURE).exists() and _exchanged(fresh, place, before, swap):
+    if (fresh / SIGNATURE).exists() and _exchanged(fresh, place, before):
         return
     # Each names or signs all that went before it.
     last = [name for name in (REPOMD, SIGNATURE) if (fresh / name).exists()]
@@ -207,15 +207,13 @@ def switch(fresh: Path, place: Path, *, swap: Callable[[Path, Path], bool] = exc
             path.unlink()
 
 
-def _exchanged(
-    fresh: Path, place: Path, before: frozenset[str], swap: Callable[[Path, Path], bool]
-) -> bool:
+def _exchanged(fresh: Path, place: Path, before: frozenset[str]) -> bool:
     for name in before:
         if not (fresh / name).exists() and (place / name).exists():
             link_or_copy(place / name, fresh / name)
     fresh.chmod(place.stat().st_mode & 0o7777)
     _durable(fresh)
-    if not swap(fresh, place):
+    if not exchange(fresh, place):
         return False
     _durable(place.parent)
     return True

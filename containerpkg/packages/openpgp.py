@@ -59,6 +59,8 @@ def _packets(data: bytes) -> Iterator[tuple[int, bytes]]:
         else:
             tag, width = first >> 2 & 0xF, 1 << (first & 3)
             length, at = int.from_bytes(data[at + 1 : at + 1 + width]), at + 1 + width
+        if at + length > len(data):
+            raise IndexError("a packet is cut short")
         yield tag, data[at : at + length]
         at += length
 
@@ -86,6 +88,8 @@ def _issuers(body: bytes) -> Iterator[str]:
         at += width
         while at < end:
             length, at = _length(body, at)
+            if at + length > len(body):
+                raise IndexError("a subpacket is cut short")
             kind, value = body[at] & 0x7F, body[at + 1 : at + length]
             if kind == _ISSUER:
                 yield value.hex().upper()

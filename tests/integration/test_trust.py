@@ -423,10 +423,22 @@ def test_bundles_that_cannot_be(signed: Publisher, tmp_path: Path) -> None:
         f"containerpkg: error: {have}:2: 'what is this' is not NAME-VERSION-RELEASE.ARCH\n"
         "hint: make the list at the site: rpm -qa"
     )
-    other = tmp_path / "other"
-    other.mkdir()
-    (other / "containerpkg.yaml").write_text("registry: quay.io/example\nvendor: Example\n")
-    (other / "images").mkdir()
-    done = containerpkg("bundle", "-o", tmp_path / "x", "--repository", signed.repo, cwd=other)
-    assert done.returncode in {2, 3}
+    # A project that has no key cannot sign the metadata of a part.
+    other = Publisher(tmp_path / "other")
+    other.write("containerpkg.yaml", "registry: quay.io/example\nvendor: Example\n")
+    elsewhere = ("bundle", "-o", tmp_path / "x", "--repository")
+    done = containerpkg(*elsewhere, signed.repo, cwd=other.root)
+    assert (done.returncode, done.stderr.splitlines()[-2:]) == (
+        2,
+        [
+            f"containerpkg: error: the repository {signed.repo} is signed, "
+            + "and so must be the metadata of its part",
+            "hint: name the key with --sign KEY, or take the whole of it with --all",
+        ],
+    )
+    repo = Path(shutil.copytree(signed.repo, tmp_path / "repo"))
+    alter(layer(repo), -2000)
+    done = containerpkg(*elsewhere, repo, "--all", cwd=other.root)
+    assert done.returncode == 9
+    assert f"{layer(repo)} is missing or not the file that the metadata names" in done.stderr
     assert not (tmp_path / "x").exists()

@@ -96,6 +96,14 @@ def locked(path: Path, *, what: str) -> Iterator[None]:
         yield
 
 
+def make_public(folder: Path) -> None:
+    """Make ``folder`` and what is missing above it, for everyone to read whatever the umask."""
+    if not folder.is_dir():
+        make_public(folder.parent)
+        folder.mkdir(exist_ok=True)
+        folder.chmod(0o755)
+
+
 def link_or_copy(source: Path, target: Path) -> None:
     """Put ``source`` at ``target`` as a hard link, or as a copy where links cannot reach."""
     try:

@@ -27,9 +27,6 @@ TAIL_LINES = 25
 # Seconds between asking a program to end and ending it.
 _PATIENCE = 5.0
 
-# Seconds in which a program that failed has ended after the end of its output.
-_ECHO = 1.0
-
 # What to install when a program is missing: (Debian family, Fedora family).
 _PACKAGES: Mapping[str, tuple[str, str]] = {
     "createrepo_c": ("createrepo-c", "createrepo_c"),

@@ -24,6 +24,9 @@ def main() -> NoReturn:
     _open_streams()
     # A cancelled job must not leave its builders behind.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup leaves it
+        terminals = [handle for handle in (1, 2) if os.isatty(handle)]
+        signal.signal(signal.SIGHUP, lambda *_: _hung_up(terminals))
     try:
         status = cli.main(prog_name="containerpkg", standalone_mode=False)
         sys.stdout.flush()
@@ -84,6 +87,15 @@ def _host_error(error: OSError) -> HostError:
             hint=f"check owner and permissions: ls -ld {error.filename or '.'}",
         )
     return HostError(f"{error.strerror or error}{where}", hint="run again with --debug for details")
+
+
+def _hung_up(terminals: list[int]) -> NoReturn:
+    """The terminal is gone: end as for an interrupt, and write nothing to it any more."""
+    # The kernel and the shell both say so; the second must not disturb the end.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    for handle in terminals:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), handle)
+    raise KeyboardInterrupt
 
 
 def _open_streams() -> None:

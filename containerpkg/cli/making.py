@@ -95,7 +95,7 @@ def package_command(
     rebuild: bool,
     dry_run: bool,
     as_json: bool,
-) -> None:
+) -> int:
     """Package IMAGEs, or all of them, from the store; no engine is needed.
 
     \b
@@ -116,5 +116,6 @@ def package_command(
             report = workshop.package(images, Options(jobs=1, rebuild_packages=rebuild))
     if dry_run:
         options.print_json(plan_data(plan)) if as_json else print_plan(plan)
-        return
+        return 0
     options.print_json(report_data(report)) if as_json else print_report(report)
+    return exit_status(report)

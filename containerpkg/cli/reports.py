@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 def report_data(report: Report) -> object:
     """The report for machines."""
+    errors = {outcome.image.name: outcome.error for outcome in report.outcomes}
+    errors |= report.unpackaged
     return {
         "images": [
             {
@@ -23,10 +25,11 @@ def report_data(report: Report) -> object:
                 "id": outcome.image_id or None,
                 "digest": report.digests.get(outcome.image.name),
                 "seconds": round(outcome.seconds, 1),
-                "error": outcome.error.message if outcome.error else None,
-                "hint": outcome.error.hint if outcome.error else None,
+                "error": error.message if error else None,
+                "hint": error.hint if error else None,
             }
             for outcome in report.outcomes
+            for error in (errors[outcome.image.name],)
         ],
         "packages": [
             {

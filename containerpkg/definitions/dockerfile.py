@@ -8,6 +8,7 @@ because the classic builder builds all of them.
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import platform as host
 import posixpath
@@ -17,7 +18,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from containerpkg.definitions.dockerfile_model import Argument, Dockerfile, ImageUse, Stage
+from containerpkg.definitions.dockerfile_model import (
+    Argument,
+    Dockerfile,
+    Feature,
+    ImageUse,
+    Stage,
+    Volume,
+)
 from containerpkg.definitions.dockerfile_syntax import Instruction, Syntax, parse_syntax
 from containerpkg.definitions.reference import InvalidReference, Reference
 from containerpkg.definitions.substitution import (
@@ -75,7 +83,10 @@ def parse_dockerfile(
         onbuild_uses=tuple(reading.onbuild_uses),
         arguments=tuple(reading.arguments),
         secrets=tuple(sorted(reading.secrets)),
-        buildkit_features=tuple(sorted(reading.features)),
+        volumes=reading.volumes_of_last(),
+        buildkit_features=tuple(
+            sorted(Feature(name=name, line=line) for name, line in reading.features.items())
+        ),
     )
 
 
@@ -106,7 +117,10 @@ class _Reading:
         self.onbuild_uses: list[ImageUse] = []
         self.arguments: list[Argument] = []
         self.secrets: set[str] = set()
-        self.features: set[str] = {"# syntax="} if syntax.frontend else set()
+        self.volumes: list[Volume] = []
+        self.features: dict[str, int] = {}
+        if syntax.frontend_line:
+            self.features["# syntax="] = syntax.frontend_line
 
     def complain(self, line: int, message: str, *, hint: str = "") -> None:
         self.problems.append(Problem(path=self._path, line=line, message=message, hint=hint))
@@ -123,6 +137,8 @@ class _Reading:
                     self.complain(instruction.line, f"{instruction.name} stands before any FROM")
             case "ENV" if not instruction.onbuild:
                 self._env(instruction)
+            case "VOLUME" if not instruction.onbuild:
+                self._volume(instruction)
             case "COPY":
                 self._copy(instruction)
             case "ADD" if instruction.has("from"):
@@ -190,7 +206,8 @@ class _Reading:
             self.complain(line, f"{where} cannot be substituted: {error}")
             return None
         predefined = set(result.used) & set(PLATFORM_ARGUMENTS) - self._declared
-        self.features.update(f"predefined ARG {name}" for name in predefined)
+        for name in predefined:
+            self.features.setdefault(f"predefined ARG {name}", line)
         if not result.text:
             names = ", ".join(result.unset)
             hint = ""
@@ -240,7 +257,7 @@ class _Reading:
             elif stage is not None and name in self._globals:
                 values[name] = self._globals[name]
                 if name in PLATFORM_ARGUMENTS and name not in self._declared:
-                    self.features.add(f"predefined ARG {name}")
+                    self.features.setdefault(f"predefined ARG {name}", instruction.line)
 
     def _env(self, instruction: Instruction) -> None:
         values = self._environments[-1]
@@ -258,6 +275,27 @@ class _Reading:
         except SubstitutionError as error:
             self.complain(line, f"cannot be substituted: {error}")
         return None
+
+    # VOLUME
+
+    def _volume(self, instruction: Instruction) -> None:
+        stage = len(self.stages) - 1
+        for word in instruction.words:
+            with contextlib.suppress(SubstitutionError):
+                path = substitute(word, self._environments[stage], escape=self._escape)
+                # The base image may set what is unset here.
+                if path.text.startswith("/") and not path.unset:
+                    volume = Volume(path=path.text, line=instruction.line, stage=stage)
+                    self.volumes.append(volume)
+
+    def volumes_of_last(self) -> tuple[Volume, ...]:
+        """What the last stage has, by itself or from the stages it is built on."""
+        lineage: set[int] = set()
+        index: int | None = len(self.stages) - 1
+        while index is not None and index >= 0:
+            lineage.add(index)
+            index = self.stages[index].base_stage
+        return tuple(volume for volume in self.volumes if volume.stage in lineage)
 
     # COPY and RUN
 
@@ -378,13 +416,14 @@ class _Reading:
 
     def _note_features(self, instruction: Instruction) -> None:
         if instruction.heredoc:
-            self.features.add("heredoc")
+            self.features.setdefault("heredoc", instruction.line)
         names = {flag.partition("=")[0] for flag in instruction.flags}
         if instruction.name in {"ADD", "COPY"}:
             names -= {"--from", "--chown"}
         elif instruction.name != "RUN":
             return
-        self.features.update(f"{instruction.name} {name}" for name in names)
+        for name in names:
+            self.features.setdefault(f"{instruction.name} {name}", instruction.line)
 
 
 def _as_use(source: _Source) -> ImageUse:

@@ -53,6 +53,26 @@ class Argument:
     """The index of the stage it stands in; None before the first FROM."""
 
 
+@dataclass(frozen=True, kw_only=True, order=True)
+class Feature:
+    """Something that only BuildKit can build, for example ``RUN --mount``."""
+
+    line: int
+    """Where it stands first."""
+
+    name: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Volume:
+    """A directory that a VOLUME instruction declares."""
+
+    path: str
+    line: int
+    stage: int
+    """The index of the stage it stands in."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Dockerfile:
     """A Dockerfile, read for one set of build arguments."""
@@ -72,10 +92,8 @@ class Dockerfile:
     secrets: tuple[str, ...] = ()
     """Identifiers that ``RUN --mount=type=secret`` names, sorted."""
 
-    buildkit_features: tuple[str, ...] = ()
-    """What only BuildKit can build, for example ``RUN --mount``, sorted."""
+    volumes: tuple[Volume, ...] = ()
+    """What the last stage declares as VOLUME, as far as it is known before a build."""
 
-    @property
-    def needs_buildkit(self) -> bool:
-        """Whether the classic builder would refuse or misread it."""
-        return bool(self.buildkit_features)
+    buildkit_features: tuple[Feature, ...] = ()
+    """What the classic builder would refuse or misread, by line."""

@@ -57,8 +57,8 @@ class Syntax:
     escape: str
     """The escape character, a backslash or a backtick."""
 
-    frontend: str
-    """The image named by ``# syntax=``, or nothing."""
+    frontend_line: int
+    """Where ``# syntax=`` names the image that reads it, or 0."""
 
 
 def parse_syntax(text: str, path: Path) -> Syntax:
@@ -74,7 +74,8 @@ def parse_syntax(text: str, path: Path) -> Syntax:
     except dockerfile.GoParseError as error:
         raise DefinitionError([_parse_problem(str(error), text, path)]) from error
     directives = _directives(text)
-    escape = directives.get("escape", "\\")
+    escape, _ = directives.get("escape", ("\\", 0))
+    frontend, line = directives.get("syntax", ("", 0))
     unknown = tuple(
         problem for command in commands if (problem := _unknown_problem(command, path)) is not None
     )
@@ -83,7 +84,7 @@ def parse_syntax(text: str, path: Path) -> Syntax:
     return Syntax(
         instructions=tuple(_instruction(command, escape) for command in commands),
         escape=escape,
-        frontend=directives.get("syntax", ""),
+        frontend_line=line if frontend else 0,
     )
 
 
@@ -128,17 +129,16 @@ def _unknown_problem(command: dockerfile.Command, path: Path) -> Problem | None:
     return Problem(path=path, line=command.start_line, message=message, hint=hint)
 
 
-def _directives(text: str) -> dict[str, str]:
-    """The parser directives: comments ``# key=value`` before anything else."""
-    found: dict[str, str] = {}
-    lines = text.removeprefix("\ufeff").splitlines()
-    if lines and lines[0].startswith("#!"):
-        del lines[0]
-    for line in lines:
+def _directives(text: str) -> dict[str, tuple[str, int]]:
+    """The parser directives, comments ``# key=value`` before anything else, with their lines."""
+    found: dict[str, tuple[str, int]] = {}
+    for number, line in enumerate(text.removeprefix("\ufeff").splitlines(), 1):
+        if number == 1 and line.startswith("#!"):
+            continue
         match = _DIRECTIVE.fullmatch(line)
         if match is None or match[1].lower() not in {"syntax", "escape", "check"}:
             break
-        found[match[1].lower()] = match[2]
+        found[match[1].lower()] = match[2], number
     return found
 
 

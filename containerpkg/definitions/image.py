@@ -10,6 +10,7 @@ from containerpkg.definitions.model import (
     Name,
     RelativePath,
     Text,
+    Value,
     Variable,
     Version,
     matching,
@@ -30,7 +31,7 @@ PackageName = Annotated[
 class ImageBuild(Model):
     """Settings for the build of one image; they come before the project's."""
 
-    args: dict[Variable, Line] = {}
+    args: dict[Variable, Value] = {}
     """Build arguments; they win over the project's."""
 
     network: Literal["default", "host", "none"] | None = None

@@ -25,12 +25,16 @@ class Model(BaseModel):
     )
 
 
-def _one_line(value: str) -> str:
-    if not value:
-        raise ValueError("must not be empty")
+def _value(value: str) -> str:
     if any(ord(character) < 32 or ord(character) == 127 for character in value):
         raise ValueError("must be one line without control characters")
     return value
+
+
+def _one_line(value: str) -> str:
+    if not value:
+        raise ValueError("must not be empty")
+    return _value(value)
 
 
 def _no_controls(value: str) -> str:
@@ -92,6 +96,9 @@ def _duration(value: str) -> str:
 
 Line = Annotated[str, AfterValidator(_one_line)]
 """Text of one line, not empty."""
+
+Value = Annotated[str, AfterValidator(_value)]
+"""Text of one line, also none: what a variable may hold."""
 
 Text = Annotated[str, AfterValidator(_no_controls)]
 """Text of any number of lines."""

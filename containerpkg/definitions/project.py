@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 
 from containerpkg.definitions.dockerfile import Dockerfile
 from containerpkg.definitions.image import ImageFile
-from containerpkg.definitions.model import Line, Model, Name, Variable, Version, matching
+from containerpkg.definitions.model import Line, Model, Name, Value, Variable, Version, matching
 
 Namespace = Annotated[
     str,
@@ -47,7 +47,7 @@ class ProjectBuild(Model):
     builder: Literal["auto", "buildkit", "classic"] = "auto"
     """auto takes BuildKit through 'docker buildx' where it is there, else the classic builder."""
 
-    args: dict[Variable, Line] = {}
+    args: dict[Variable, Value] = {}
     """Build arguments that every image gets which declares them."""
 
     network: Literal["default", "host", "none"] = "default"
@@ -118,7 +118,7 @@ class ProjectFile(Model):
     """The Vendor of every package."""
 
     packager: Line | None = None
-    """The Packager of every package: a name and a mail address."""
+    """The Packager of every package, a name and a mail address; by default the vendor."""
 
     url: Line | None = None
     """The URL of every package whose image has none."""

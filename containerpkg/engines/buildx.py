@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import re
 import tempfile
 from collections.abc import Callable
@@ -31,24 +32,29 @@ def available(*, run: process.Run = process.run) -> bool:
 
 
 def build(
-    request: BuildRequest, on_line: Callable[[str], None], *, run: process.Run = process.run
+    request: BuildRequest,
+    on_line: Callable[[str], None],
+    *,
+    host: str,
+    run: process.Run = process.run,
 ) -> str:
-    """Build ``request`` and give the image's ID; raises BuildError."""
+    """Build ``request`` in the engine at ``host`` and give the image's ID; raises BuildError."""
     with tempfile.TemporaryDirectory(prefix="containerpkg-") as folder:
-        id_file = Path(folder) / "image-id"
+        metadata = Path(folder) / "metadata.json"
         try:
             run(
-                build_argv(request, id_file),
-                env=build_environment(request),
+                build_argv(request, metadata),
+                env=build_environment(request, host),
                 stdin=lambda pipe: request.context.write_tar(pipe, generated=request.generated),
                 on_line=on_line,
             )
-            return id_file.read_text().strip()
+            # What --iidfile gets is unknown to an engine with containerd's image store.
+            return str(json.loads(metadata.read_bytes())["containerimage.digest"])
         except process.CommandFailed as error:
             raise BuildError(f"image '{request.image}' did not build: {_cause(error)}") from error
 
 
-def build_argv(request: BuildRequest, id_file: Path) -> list[str]:
+def build_argv(request: BuildRequest, metadata: Path) -> list[str]:
     """The command line; values of arguments and secrets stay out of it.
 
     But for arguments that are called as what the client itself reads from its environment.
@@ -61,7 +67,7 @@ def build_argv(request: BuildRequest, id_file: Path) -> list[str]:
         "--load",
         "--progress=plain",
         f"--file={request.context.dockerfile}",
-        f"--iidfile={id_file}",
+        f"--metadata-file={metadata}",
         f"--network={request.network}",
         "--provenance=false",
     ]
@@ -78,11 +84,11 @@ def build_argv(request: BuildRequest, id_file: Path) -> list[str]:
     return [*argv, "-"]
 
 
-def build_environment(request: BuildRequest) -> dict[str, str]:
+def build_environment(request: BuildRequest, host: str) -> dict[str, str]:
     """``--build-arg NAME`` without a value takes it from here, out of sight of ``ps``."""
     own = _own(request)
     args = {name: value for name, value in request.args.items() if name not in own}
-    return {**args, "BUILDX_NO_DEFAULT_ATTESTATIONS": "1"}
+    return {**args, "BUILDX_NO_DEFAULT_ATTESTATIONS": "1", "DOCKER_HOST": host}
 
 
 def _own(request: BuildRequest) -> frozenset[str]:

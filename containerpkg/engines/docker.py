@@ -33,8 +33,6 @@ _UNREACHABLE = (docker.errors.DockerException, requests.exceptions.RequestExcept
 class DockerEngine:
     """Docker Engine at ``DOCKER_HOST`` or its usual socket."""
 
-    name = "docker"
-
     def __init__(
         self,
         *,
@@ -71,20 +69,28 @@ class DockerEngine:
         """See :meth:`containerpkg.engines.protocol.Engine.build`."""
         _ = self._api  # says that the engine is not there better than buildx does
         if self._buildkit:
-            return buildx.build(request, on_line, run=self._run)
+            try:
+                return buildx.build(request, on_line, host=_host(), run=self._run)
+            except BuildError:
+                # An engine that died is one error, and not one of every image.
+                with self._answering():
+                    self._api.ping()
+                raise
         if self._wanted == "buildkit":
             raise EngineError(
                 "BuildKit is asked for and 'docker buildx' is not installed",
                 hint="install docker-buildx (docker-buildx-plugin), or set build.builder: auto",
             )
         if request.needs_buildkit or request.secrets:
+            what = request.needs_buildkit or "its build secrets"
+            needs = f"image '{request.image}' needs BuildKit for {what}"
             if self._wanted == "classic":
                 raise BuildError(
-                    f"image '{request.image}' needs BuildKit and build.builder is 'classic'",
+                    f"{needs}, and build.builder is 'classic'",
                     hint="set build.builder in containerpkg.yaml to 'auto' or 'buildkit'",
                 )
             raise BuildError(
-                f"image '{request.image}' needs BuildKit and 'docker buildx' is not installed",
+                f"{needs}, and 'docker buildx' is not installed",
                 hint="install docker-buildx (docker-buildx-plugin) or run scripts/bootstrap",
             )
         return self._build_classic(request, on_line)
@@ -102,6 +108,7 @@ class DockerEngine:
                 tag=request.tags[0],
                 buildargs=dict(request.args),
                 network_mode=request.network,
+                platform=os.environ.get("DOCKER_DEFAULT_PLATFORM") or None,
                 nocache=request.no_cache,
                 rm=True,
                 forcerm=True,
@@ -137,6 +144,7 @@ class DockerEngine:
                 id=found["Id"],
                 diff_ids=tuple(found["RootFS"].get("Layers") or ()),
                 size=found["Size"],
+                architecture=found["Architecture"],
             )
 
     @contextmanager
@@ -214,6 +222,11 @@ class _Chunks:
 
 def _place() -> str:
     return os.environ.get("DOCKER_HOST") or "/var/run/docker.sock"
+
+
+def _host() -> str:
+    """The engine for the client, which would follow ``docker context`` where the SDK does not."""
+    return os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
 
 
 def _environment() -> dict[str, Any]:

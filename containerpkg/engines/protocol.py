@@ -29,8 +29,8 @@ class BuildRequest:
     secrets: Mapping[str, Secret] = field(default_factory=dict)
     """Secret identifier → where its value comes from; files are absolute paths."""
 
-    needs_buildkit: bool = False
-    """Whether the Dockerfile uses what the classic builder does not know."""
+    needs_buildkit: str = ""
+    """What the Dockerfile uses first that the classic builder does not know, with its place."""
 
     no_cache: bool = False
 
@@ -40,13 +40,17 @@ class EngineImage:
     """An image as an engine describes it."""
 
     id: str
-    """``sha256:`` and 64 hexadecimal digits: the digest of the image's configuration."""
+    """What the engine calls it, ``sha256:`` and 64 hexadecimal digits: the digest of the image's
+    configuration, or of its manifest or index in an engine with containerd's image store."""
 
     diff_ids: tuple[str, ...]
     """The digests of its uncompressed layers, lowest first."""
 
     size: int
     """Bytes of all layers, uncompressed."""
+
+    architecture: str
+    """As OCI names it, without its variant."""
 
 
 class ByteStream(Protocol):
@@ -58,8 +62,6 @@ class ByteStream(Protocol):
 
 class Engine(Protocol):
     """A container engine. Every method raises EngineError if the engine does not answer."""
-
-    name: str
 
     def builder(self) -> str:
         """Which builder :meth:`build` uses, and why, in a few words."""

@@ -30,7 +30,7 @@ _GHOST = 1 << 6
 # How headers number digest algorithms, as OpenPGP does; none stands for the oldest.
 _ALGORITHMS = {0: "md5", 1: "md5", 2: "sha1", 8: "sha256", 9: "sha384", 10: "sha512"}
 
-_DESCRIPTION = re.compile(rf"{re.escape(IMAGES)}/[^/]+/(index|image)\.json")
+_DESCRIPTION = re.compile(rf"{re.escape(IMAGES)}/[^/]+/(index|image|manifest)\.json")
 _MANIFEST_PROVIDE = re.compile(r"oci-manifest\(sha256:([0-9a-f]{64})\)")
 _BLOB = re.compile(rf"{re.escape(BLOBS)}/([0-9a-f]{{64}})")
 
@@ -73,7 +73,7 @@ class Contents:
     """Size of each blob whose bytes are right, by its ``sha256:`` digest."""
 
     descriptions: Mapping[str, bytes] = field(repr=False)
-    """index.json and image.json of the images inside, and their manifests, by path."""
+    """The JSON files that describe the images inside, and their manifests, by path."""
 
     broken: tuple[str, ...]
 

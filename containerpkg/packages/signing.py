@@ -65,8 +65,10 @@ class Signer:
     def prove(self) -> None:
         """Sign something of no importance, so that a key that cannot sign is found out early.
 
-        Raises :class:`SigningError`.
+        Raises :class:`SigningError`, and :class:`ToolError` if rpmsign is missing.
         """
+        if shutil.which("rpmsign") is None:
+            raise missing_tool("rpmsign")
         with tempfile.TemporaryDirectory(prefix="containerpkg-") as folder:
             (Path(folder) / "proof").write_bytes(b"")
             self.sign_file(Path(folder) / "proof")

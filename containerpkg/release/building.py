@@ -21,8 +21,8 @@ from typing import IO, Literal
 from containerpkg import process
 from containerpkg.definitions.project import Image, Project
 from containerpkg.definitions.reference import Reference
-from containerpkg.engines.protocol import BuildRequest, Engine
-from containerpkg.errors import BuildError, ContainerpkgError, StoreError
+from containerpkg.engines.protocol import BuildRequest, Engine, EngineImage
+from containerpkg.errors import BuildError, ContainerpkgError, EngineError, StoreError
 from containerpkg.files import piped
 from containerpkg.process import TAIL_LINES
 from containerpkg.progress import Progress
@@ -34,7 +34,7 @@ from containerpkg.release.builds import (
 )
 from containerpkg.sources.context import load_context
 from containerpkg.sources.prepare import prepare
-from containerpkg.store.content import ContentStore, StoredImage
+from containerpkg.store.content import ContentStore, StoredImage, hex_of
 from containerpkg.store.export import write_archive
 from containerpkg.store.records import BuildRecord, Records
 
@@ -77,6 +77,7 @@ class Builder:
         self._records, self._progress, self._jobs = records, progress, jobs
         self._no_cache = no_cache
         self._loading = threading.Lock()
+        self._builder = ""
 
     def run(self, steps: Sequence[BuildStep]) -> tuple[BuildOutcome, ...]:
         """Run ``steps`` and give an outcome for each, in their order.
@@ -160,6 +161,7 @@ class Builder:
         if step.image_id and self._engine.inspect(step.image_id):
             self._name(image, step.image_id)
             return BuildOutcome(image=image, status="taken", image_id=step.image_id)
+        self._tell_builder()
         self._progress.start(task, step.reason)
         started = time.monotonic()
         try:
@@ -186,9 +188,15 @@ class Builder:
         self._progress.finish(task, "done", f"{image.reference} in {seconds:.1f} s")
         return BuildOutcome(image=image, status="built", image_id=image_id, seconds=seconds)
 
+    def _tell_builder(self) -> None:
+        with self._loading:
+            if not self._builder:
+                self._builder = self._engine.builder()
+                self._progress.note(f"building with {self._builder}")
+
     def _build(self, step: BuildStep, parents: Mapping[str, str]) -> str:
         image, task = step.image, f"build {step.image.name}"
-        self._provide(image, parents)
+        provided = self._provide(image, parents)
         path = self._store.root / "logs" / f"{image.name}.log"
         path.parent.mkdir(parents=True, exist_ok=True)
         prepared = self._store.root / "prepared" / image.name / step.key
@@ -212,6 +220,7 @@ class Builder:
                         executable=image.folder / image.file.prepare,
                         target=prepared,
                         on_line=on_line,
+                        anew=step.forced,
                     )
                 image_id = self._engine.build(self._request(step, generated), on_line)
             except BuildError as error:
@@ -220,8 +229,37 @@ class Builder:
                     _shortened(error.message.splitlines()[0]) + (f"\n{last}" if last else ""),
                     hint="; ".join(filter(None, (error.hint, f"the whole log: {path}"))),
                 ) from error
+        self._check_base(image, image_id, provided)
         shutil.rmtree(prepared.parent, ignore_errors=True)
         return image_id
+
+    def _check_base(self, image: Image, image_id: str, parents: Mapping[str, EngineImage]) -> None:
+        """Raise :class:`BuildError` if the image does not stand on the parent that is recorded.
+
+        Another run on the same engine may move a name just before the builder looks at it.
+        """
+        name = _base(self._project, image)
+        if name is None:
+            return
+        parent, built = parents[name], self._engine.inspect(image_id)
+        if built is None:
+            raise EngineError(
+                f"the engine lost image {image_id} during the run",
+                hint="run the command again; nothing that was finished is done twice",
+            )
+        if built.diff_ids[: len(parent.diff_ids)] != parent.diff_ids:
+            raise BuildError(
+                f"image '{image.name}' was built on another image than the '{name}' of this run, "
+                "whose name somebody else gave away meanwhile",
+                hint="run the command again, when no other uses the engine",
+            )
+        if built.architecture != parent.architecture:
+            raise BuildError(
+                f"image '{image.name}' was built for {built.architecture} on '{name}', which is "
+                f"for {parent.architecture}",
+                hint=f"build '{name}' for the same: look at DOCKER_HOST and "
+                "DOCKER_DEFAULT_PLATFORM, or 'containerpkg build --force'",
+            )
 
     def _request(self, step: BuildStep, generated: Path | None) -> BuildRequest:
         image, settings = step.image, self._project.file.build
@@ -237,7 +275,7 @@ class Builder:
             args={**proxies, **build_arguments(self._project, image)},
             network=image.file.build.network or settings.network,
             secrets=build_secrets(self._project, image),
-            needs_buildkit=image.dockerfile.needs_buildkit,
+            needs_buildkit=_buildkit_feature(image),
             no_cache=self._no_cache,
         )
 
@@ -256,24 +294,45 @@ class Builder:
         for reference in self._names(image):
             self._engine.tag(image_id, reference)
 
-    def _provide(self, image: Image, parents: Mapping[str, str]) -> None:
+    def _provide(self, image: Image, parents: Mapping[str, str]) -> dict[str, EngineImage]:
         """See that the engine has the parents under the names that the Dockerfile uses."""
+        provided = {}
         for name, image_id in parents.items():
             parent = self._project.image(name)
             with self._loading:
-                if self._engine.inspect(image_id) is None:
-                    stored = self._store.image(image_id)
-                    if stored is None:
-                        raise StoreError(
-                            f"image '{image.name}' is built from '{name}' ({image_id}), which "
-                            "neither the engine nor the store has any more",
-                            hint=f"containerpkg build {name}",
-                        )
-                    self._load(parent, stored)
+                held = self._engine.inspect(image_id) or self._loaded(image, parent, image_id)
                 for reference in self._names(parent):
                     found = self._engine.inspect(reference)
-                    if found is None or found.id != image_id:
-                        self._engine.tag(image_id, reference)
+                    if found is None or found.id != held.id:
+                        self._engine.tag(held.id, reference)
+                provided[name] = held
+        return provided
+
+    def _loaded(self, image: Image, parent: Image, image_id: str) -> EngineImage:
+        """A parent that the engine does not know by ``image_id``, out of the store.
+
+        An engine with containerd's image store gives what it loads another ID.
+        """
+        stored = self._store.image(image_id)
+        if stored is None:
+            raise StoreError(
+                f"image '{image.name}' is built from '{parent.name}' ({image_id}), which "
+                "neither the engine nor the store has any more",
+                hint=f"containerpkg build {parent.name}",
+            )
+        found = self._engine.inspect(parent.reference)
+        if found and self._store.image(found.id) == stored:
+            return found
+        self._load(parent, stored)
+        found = self._engine.inspect(parent.reference)
+        if found is None or found.diff_ids != tuple(layer.diff_id for layer in stored.layers):
+            raise EngineError(
+                f"the engine lost image {parent.reference} during the run",
+                hint="run the command again; nothing that was finished is done twice",
+            )
+        if found.id != stored.id:
+            self._store.add_alias(hex_of(found.id), stored.id)
+        return found
 
     def _load(self, parent: Image, stored: StoredImage) -> None:
         self._progress.note(f"load {parent.reference} from the store into the engine")
@@ -282,6 +341,25 @@ class Builder:
             write_archive(self._store, {parent.reference: stored}, pipe)
 
         self._engine.load(piped(write))
+
+
+def _base(project: Project, image: Image) -> str | None:
+    """The image of the project that the last stage stands on, itself or by way of others."""
+    stages = image.dockerfile.stages
+    stage = stages[-1]
+    while stage.base_stage is not None:
+        stage = stages[stage.base_stage]
+    repository = Reference.parse(stage.base).repository
+    for name in image.parents:
+        if project.image(name).repository == repository:
+            return name
+    return None
+
+
+def _buildkit_feature(image: Image) -> str:
+    for feature in image.dockerfile.buildkit_features:
+        return f"{feature.name} ({image.dockerfile.path.name}:{feature.line})"
+    return ""
 
 
 def _shortened(line: str) -> str:

@@ -105,6 +105,8 @@ def image_inputs(
     inputs |= {f"argument {n}": sha256_text(v) for n, v in build_arguments(project, image).items()}
     inputs |= {f"parent {name}": image_id for name, image_id in parents.items()}
     inputs["dockerfile"] = context.dockerfile
+    if platform := os.environ.get("DOCKER_DEFAULT_PLATFORM"):
+        inputs["platform"] = platform
     inputs["network"] = image.file.build.network or project.file.build.network
     if image.file.prepare:
         # .dockerignore may well keep it out of the context.

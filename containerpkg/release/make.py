@@ -9,14 +9,21 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from containerpkg.definitions.project import Image, Project
 from containerpkg.engines.protocol import Engine, EngineImage
-from containerpkg.errors import BuildError, EngineError, RepositoryError, StoreError
-from containerpkg.files import locked, sweep
+from containerpkg.errors import (
+    BuildError,
+    ContainerpkgError,
+    EngineError,
+    PackageError,
+    RepositoryError,
+    StoreError,
+)
+from containerpkg.files import locked, make_public, sweep
 from containerpkg.packages import signing
 from containerpkg.packages.signing import Signer
 from containerpkg.process import missing_tool
@@ -24,7 +31,7 @@ from containerpkg.progress import Progress
 from containerpkg.release.building import Builder, BuildOutcome, taken_from_engine
 from containerpkg.release.builds import BuildStep, plan_builds
 from containerpkg.release.packages import PackagePlanner
-from containerpkg.release.packaging import PackagedImage, Packager
+from containerpkg.release.packaging import Packaged, PackagedImage, Packager
 from containerpkg.repository.metadata import PACKAGES, SIGNATURE, publish_metadata
 from containerpkg.repository.repofile import write_repo_file
 from containerpkg.store.content import ContentStore, Layer, StoredImage
@@ -77,20 +84,28 @@ class Report:
     """Manifest digests by the names of the images that the store has."""
 
     packaged: tuple[PackagedImage, ...]
+    unpackaged: Mapping[str, PackageError]
+    """Why an image has no package, by the names of those that were to have one."""
+
     repository: Path | None
 
     @property
-    def failure(self) -> BuildError | None:
-        """One error for all images that did not build, or None."""
+    def failure(self) -> ContainerpkgError | None:
+        """One error for all images that were not built or not packaged, or None."""
         failed = [outcome for outcome in self.outcomes if outcome.status == "failed"]
         skipped = [outcome.image.name for outcome in self.outcomes if outcome.status == "skipped"]
-        if not failed:
+        if not failed and not self.unpackaged:
             return None
-        message = "\n".join(str(outcome.error) for outcome in failed)
+        errors: list[ContainerpkgError] = [outcome.error for outcome in failed if outcome.error]
+        lines = [error.message for error in errors]
         if skipped:
-            message += f"\nnot built because of that: {', '.join(skipped)}"
-        hints = [outcome.error.hint for outcome in failed if outcome.error and outcome.error.hint]
-        return BuildError(message, hint="; ".join(hints) or None)
+            lines.append(f"not built because of that: {', '.join(skipped)}")
+        # Several images may want for the same thing.
+        lines += dict.fromkeys(error.message for error in self.unpackaged.values())
+        errors += self.unpackaged.values()
+        hints = [part for error in errors for part in (error.hint or "").split("; ") if part]
+        kind = BuildError if failed else PackageError
+        return kind("\n".join(lines), hint="; ".join(dict.fromkeys(hints)) or None)
 
 
 class Workshop:
@@ -280,8 +295,8 @@ class Workshop:
             if outcome.image_id and outcome.image.file.packaged
         }
         packaged = packager.finish(stored)
-        if not packaged and not self.repository.joinpath("repodata").exists():
-            return self._report(outcomes)  # nobody wants an empty repository
+        if not packaged.images and not self.repository.joinpath("repodata").exists():
+            return self._report(outcomes, packaged)  # nobody wants an empty repository
         signer = packager.signer
         if signer:
             packages = self.repository / PACKAGES
@@ -293,26 +308,34 @@ class Workshop:
             self.progress.note(f"repository {self.repository}: {published.packages} packages")
         key = signer.public_key() if signer else None
         write_repo_file(self.project.file.repository, self.repository, key=key)
-        return self._report(outcomes, packaged=packaged, repository=self.repository)
+        return self._report(outcomes, packaged, repository=self.repository)
 
     def _report(
         self,
         outcomes: tuple[BuildOutcome, ...],
+        packaged: Packaged | None = None,
         *,
-        packaged: tuple[PackagedImage, ...] = (),
         repository: Path | None = None,
     ) -> Report:
-        digests = {
-            outcome.image.name: _held(self.store, outcome.image_id).manifest.digest
+        held = {o.image.name: _held(self.store, o.image_id) for o in outcomes if o.image_id}
+        digests = {name: stored.manifest.digest for name, stored in held.items()}
+        outcomes = tuple(
+            replace(outcome, image_id=held[outcome.image.name].id) if outcome.image_id else outcome
             for outcome in outcomes
-            if outcome.image_id
-        }
-        return Report(outcomes=outcomes, digests=digests, packaged=packaged, repository=repository)
+        )
+        return Report(
+            outcomes=outcomes,
+            digests=digests,
+            packaged=packaged.images if packaged else (),
+            unpackaged=packaged.failed if packaged else {},
+            repository=repository,
+        )
 
     @contextmanager
     def _packager(self, options: Options) -> Iterator[Packager]:
         output = self.project.output
         with ExitStack() as stack:
+            make_public(output)
             stack.enter_context(locked(output / ".lock", what=f"the output folder {output}"))
             sweep(output / REPOSITORY)
             signer = stack.enter_context(self._signer())

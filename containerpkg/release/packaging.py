@@ -13,6 +13,7 @@ from pathlib import Path
 from containerpkg import process
 from containerpkg.definitions.project import Image, Project
 from containerpkg.errors import PackageError
+from containerpkg.files import make_public
 from containerpkg.packages import rpmbuild
 from containerpkg.packages.plan import PackagePlan
 from containerpkg.packages.signing import Signer
@@ -43,6 +44,15 @@ class PackagedImage:
     """What a site downloads that has the version before this one."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Packaged:
+    """What came of the images of a run."""
+
+    images: tuple[PackagedImage, ...]
+    failed: Mapping[str, PackageError]
+    """Why there is no package, by the names of the other images."""
+
+
 class Packager:
     """Makes what ``planner`` plans into ``folder``, signed by ``signer`` if there is one."""
 
@@ -66,7 +76,7 @@ class Packager:
         self._pool = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="package")
         self._layers: dict[str, Future[bool]] = {}
         self._guard = threading.Lock()
-        folder.mkdir(parents=True, exist_ok=True)
+        make_public(folder)
 
     def add_layer(self, layer: Layer) -> None:
         """Begin the package of ``layer`` unless it is small, there, or begun."""
@@ -75,16 +85,26 @@ class Packager:
             if has_package(layer) and digest not in self._layers:
                 self._layers[digest] = self._pool.submit(self._make_layer, layer)
 
-    def finish(self, images: Mapping[str, StoredImage]) -> tuple[PackagedImage, ...]:
-        """Make what is left for ``images`` (by image name) and wait for all of it."""
+    def finish(self, images: Mapping[str, StoredImage]) -> Packaged:
+        """Make what is left for ``images`` (by image name) and wait for all of it.
+
+        Errors that stop one package are in what is returned; a machine that can't go on raises.
+        """
         for stored in images.values():
             for layer in stored.layers:
                 self.add_layer(layer)
-        steps = [self._planner.image(self._project.image(n), s) for n, s in images.items()]
-        made = [self._pool.submit(self._make_image, step) for step in steps]
-        return tuple(
-            self._summary(step, future.result()) for step, future in zip(steps, made, strict=True)
-        )
+        made = {
+            name: self._pool.submit(self._package, self._project.image(name), stored)
+            for name, stored in images.items()
+        }
+        packaged: list[PackagedImage] = []
+        failed: dict[str, PackageError] = {}
+        for name, future in made.items():
+            try:
+                packaged.append(self._summary(*future.result()))
+            except PackageError as error:
+                failed[name] = error
+        return Packaged(images=tuple(packaged), failed=failed)
 
     def close(self) -> None:
         """Let what runs end, and begin nothing more."""
@@ -98,6 +118,13 @@ class Packager:
         self._store.verified(layer.blob)
         self._build(step.plan)
         return True
+
+    def _package(self, image: Image, stored: StoredImage) -> tuple[ImageStep, PackageRecord]:
+        step = self._planner.image(image, stored)
+        for layer in step.layers:
+            # All of them were begun earlier. Without one of them nobody could install the image.
+            self._layers[layer.blob.digest].result()
+        return step, self._make_image(step)
 
     def _make_image(self, step: ImageStep) -> PackageRecord:
         """The record of the package, which is there afterwards."""

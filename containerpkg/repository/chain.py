@@ -115,9 +115,9 @@ def _repository(
         return [_broken("metadata", str(folder), error)], []
     listed = {package.path.absolute() for package in expected}
     extra = [path for path in sorted(folder.rglob("*.rpm")) if path.absolute() not in listed]
-    result.append(f"{len(expected)} packages")
+    result.append(_counted(len(expected), "package"))
     if extra:
-        result.append(f"{len(extra)} more files that it does not list, so that no client sees them")
+        result.append(f"{_counted(len(extra), 'file')} more that no client sees")
     return [Link(kind="metadata", name=str(folder), result=", ".join(result))], expected
 
 
@@ -195,9 +195,9 @@ def _package(
             f"the package {name} was altered: {package.broken[-1]}", hint=_REINSTALL
         )
         return _broken("package", name, altered)
-    result.append(f"{package.files} files")
+    result.append(_counted(package.files, "file"))
     if package.blobs:
-        result.append(f"{len(package.blobs)} blobs")
+        result.append(_counted(len(package.blobs), "blob"))
     return Link(kind="package", name=name, result=", ".join(result))
 
 
@@ -253,15 +253,24 @@ def _image(
         raise StoreError(f"{described} is in a package that is broken")
     index = json.loads(package.descriptions[f"{home}/index.json"])
     about = json.loads(package.descriptions[f"{home}/image.json"])
-    (entry,) = index["manifests"]
-    digest = str(entry["digest"])
-    if about["manifest"] != digest or f"oci-manifest({digest})" not in package.provides:
-        raise StoreError(f"{described} has several manifests: index.json names {digest}")
+    digest = str(about["manifest"])
+    # Podman reads the index, under whichever name it is asked for.
+    named = {str(entry["digest"]) for entry in index["manifests"]}
+    if named != {digest} or f"oci-manifest({digest})" not in package.provides:
+        raise StoreError(
+            f"{described} has several manifests: image.json names {digest}, "
+            f"index.json {', '.join(sorted(named))}"
+        )
     content = package.descriptions.get(f"{BLOBS}/{digest.removeprefix('sha256:')}")
     if content is None or digest not in package.blobs:
         raise StoreError(f"{described} lacks its manifest {digest}")
     manifest = json.loads(content)
     layers = manifest["layers"]
+    # Docker reads another description of the same image.
+    (archive,) = json.loads(package.descriptions[f"{home}/manifest.json"])
+    blobs = [f"blobs/sha256/{blob['digest'][7:]}" for blob in (manifest["config"], *layers)]
+    if [archive["Config"], *archive["Layers"]] != blobs:
+        raise StoreError(f"{described} is another image for Docker: see its manifest.json")
     for blob in (manifest["config"], *layers):
         needed, size = str(blob["digest"]), int(blob["size"])
         holder = package if needed in package.blobs else providers.get(f"oci-blob({needed})")
@@ -278,7 +287,11 @@ def _image(
             raise StoreError(
                 f"{described} needs the blob {needed}, and {holder.path.name} has another"
             )
-    return f"manifest {digest[:19]}, configuration and {len(layers)} layers"
+    return f"manifest {digest[:19]}, configuration, {_counted(len(layers), 'layer')}"
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _short(fingerprint: str) -> str:

@@ -25,7 +25,7 @@ from pathlib import Path
 import createrepo_c
 
 from containerpkg.errors import RepositoryError
-from containerpkg.files import link_or_copy, write_atomic
+from containerpkg.files import link_or_copy, make_public, write_atomic
 from containerpkg.packages.signing import SignatureError, Signer
 
 PACKAGES = "packages"
@@ -189,7 +189,7 @@ def switch(fresh: Path, place: Path) -> None:
 
     Afterwards ``fresh`` holds nothing of value. Both are on one file system.
     """
-    place.mkdir(exist_ok=True)
+    make_public(place)
     before, now = _named(place), _named(fresh)
     for path in fresh.iterdir():
         # Like the packages, whatever the umask: a web server has to read them.

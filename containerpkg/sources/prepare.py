@@ -18,15 +18,18 @@ def prepare(
     executable: Path,
     target: Path,
     on_line: Callable[[str], None],
+    anew: bool = False,
     run: process.Run = process.run,
 ) -> Path:
     """Run ``executable`` in its folder with an empty output folder; give that folder.
 
     ``target`` is where the output stays until it is used: a target that is there is complete and
-    is not made again, since the output is written beside it and renamed.
+    is not made again, since the output is written beside it and renamed. With ``anew`` it is.
 
     Raises :class:`BuildError` if the executable fails; what it wrote is removed then.
     """
+    if anew:
+        shutil.rmtree(target, ignore_errors=True)
     if target.is_dir():
         on_line(f"prepare: the files of the last attempt are still there: {target}")
         return target

@@ -16,6 +16,9 @@ _GZIP_MAGIC = b"\x1f\x8b"
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 _GZIP_WINDOW = 31  # zlib's way of asking for a gzip header; it carries no time and no name
 
+# Each thread holds a job of its own; more of them than this no stream of images keeps busy.
+_MOST_THREADS = 4
+
 # zstd's own choice, four windows, costs a third more memory for 0.4 % less output.
 _SMALLEST_JOB = 21
 
@@ -41,12 +44,35 @@ def encoder(form: Layers) -> Encoder:
     if form.compression == "gzip":
         return zlib.compressobj(form.level, zlib.DEFLATED, _GZIP_WINDOW)
     # The output is the same for every number of threads but zero, so never ask for zero.
-    threads = len(os.sched_getaffinity(0))
+    threads = min(len(os.sched_getaffinity(0)), _MOST_THREADS)
     window = zstandard.ZstdCompressionParameters.from_level(form.level).window_log
+    job_size = 1 << max(window, _SMALLEST_JOB)
     parameters = zstandard.ZstdCompressionParameters.from_level(
-        form.level, threads=threads, job_size=1 << max(window, _SMALLEST_JOB)
+        form.level, threads=threads, job_size=job_size
     )
-    return zstandard.ZstdCompressor(compression_params=parameters).compressobj()
+    return _Zstd(zstandard.ZstdCompressor(compression_params=parameters).compressobj(), job_size)
+
+
+class _Zstd:
+    """Zstd whose output does not depend on when its threads get to work.
+
+    At the end of whole jobs the library ends the frame in the last one if it still waits, else in
+    an empty block behind it; here it never waits.
+    """
+
+    def __init__(self, job: zstandard.ZstdCompressionObj, job_size: int) -> None:
+        self._job, self._job_size = job, job_size
+        self._size = 0
+
+    def compress(self, data: bytes, /) -> bytes:
+        self._size += len(data)
+        return self._job.compress(data)
+
+    def flush(self) -> bytes:
+        out = b""
+        if self._size and self._size % self._job_size == 0:
+            out = self._job.flush(zstandard.COMPRESSOBJ_FLUSH_BLOCK)
+        return out + self._job.flush()
 
 
 def plain(chunks: Iterable[bytes]) -> Iterator[bytes]:

@@ -3,7 +3,8 @@
     blobs/sha256/HEX            layers as they are shipped, configurations, manifests
     layers/zstd-3/HEX.json      uncompressed layer (diff ID) → its blob, by compression
     images/zstd-3/HEX.json      image ID → its manifest, by compression
-    aliases/HEX                 what an engine calls a layer → its diff ID
+    aliases/HEX                 what an engine calls a layer → its diff ID,
+                                or an image → the digest of its configuration
     tmp/                        what is being written; swept when the store is opened
     lock
 
@@ -186,22 +187,28 @@ class ContentStore:
         files.write_atomic(path, json.dumps(asdict(layer)))
 
     def alias(self, name: str) -> str | None:
-        """The diff ID of the layer that an engine calls ``name`` (64 hexadecimal digits)."""
+        """The diff ID of the layer that an engine calls ``name`` (64 hexadecimal digits).
+
+        Of an image it is the digest of its configuration.
+        """
         try:
-            diff_id = (self.root / "aliases" / name).read_text(errors="replace")
+            digest = (self.root / "aliases" / name).read_text(errors="replace")
         except FileNotFoundError:
             return None
-        return diff_id if _DIGEST.fullmatch(diff_id) else None  # else it is found out anew
+        return digest if _DIGEST.fullmatch(digest) else None  # else it is found out anew
 
-    def add_alias(self, name: str, diff_id: str) -> None:
-        """Record that an engine calls the layer ``diff_id`` ``name``."""
-        files.write_atomic(self.root / "aliases" / name, diff_id)
+    def add_alias(self, name: str, digest: str) -> None:
+        """Record that an engine calls the layer or image ``digest`` ``name``."""
+        files.write_atomic(self.root / "aliases" / name, digest)
 
     def image(self, image_id: str) -> StoredImage | None:
         """The image with this ID, if the store has all of it in this compression.
 
+        ``image_id`` may also be what an engine called the image when it was imported.
+
         Raises :class:`StoreError` for a damaged record or configuration.
         """
+        image_id = self.alias(hex_of(image_id)) or image_id
         record = self.root / "images" / self._form / f"{hex_of(image_id)}.json"
         manifest = _load(record, lambda data: Blob(**data["manifest"]))
         config_path = self.blob_path(image_id)

@@ -13,10 +13,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import posixpath
 import queue
 import re
 import tarfile
+import threading
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -27,12 +29,19 @@ from containerpkg.errors import StoreError
 from containerpkg.files import CHUNK
 from containerpkg.progress import Progress
 from containerpkg.store import codec
-from containerpkg.store.content import Blob, ContentStore, Layer, StoredImage, diff_ids_of
+from containerpkg.store.content import (
+    Blob,
+    ContentStore,
+    Layer,
+    StoredImage,
+    diff_ids_of,
+    hex_of,
+)
 from containerpkg.store.manifest import render_manifest
 
-# The encoder has threads of its own, so a second layer beside the first costs memory and saves
-# no time.
-_LAYERS_AT_ONCE = 1
+# One is compressed while the one before it is written out to the disk. The encoder has threads of
+# its own, so compressing two at once costs memory and saves no time.
+_LAYERS_AT_ONCE = 2
 _CHUNKS_WAITING = 8
 _LARGEST_DOCUMENT = 16 << 20
 
@@ -128,6 +137,7 @@ class _Reading:
         self._wanted = {diff_id for image in images for diff_id in image.diff_ids}
         self._progress, self._on_layer = progress, on_layer
         self._pool = ThreadPoolExecutor(_LAYERS_AT_ONCE, thread_name_prefix="layer")
+        self._compressing = threading.Lock()
         self._known: list[Layer] = []
         self._jobs: list[Future[Layer | None]] = []
 
@@ -163,7 +173,15 @@ class _Reading:
             self._progress.advance(TASK, member.size)
             return
         path = self._folder / f"layer-{len(self._jobs)}"
-        job = _LayerJob(self._store, path, member.name, alias, self._wanted, self._on_layer)
+        job = _LayerJob(
+            self._store,
+            path,
+            member.name,
+            alias,
+            self._wanted,
+            self._on_layer,
+            self._compressing,
+        )
         self._jobs.append(self._pool.submit(job.run))
         try:
             chunk = start or content.read(CHUNK)
@@ -207,6 +225,7 @@ class _LayerJob:
         alias: str | None,
         wanted: Collection[str],
         on_layer: Callable[[Layer], None],
+        compressing: threading.Lock,
     ) -> None:
         self.chunks: queue.Queue[bytes | None] = queue.Queue(_CHUNKS_WAITING)
         self.abandoned = False
@@ -214,6 +233,7 @@ class _LayerJob:
 
         self._store, self._path, self._wanted = store, path, wanted
         self._name, self._alias, self._on_layer = name, alias, on_layer
+        self._compressing = compressing
         self._incoming = iter(self.chunks.get, None)
 
     def run(self) -> Layer | None:
@@ -227,44 +247,53 @@ class _LayerJob:
                 pass
 
     def _run(self) -> Layer | None:
+        with self._path.open("wb", buffering=0) as file:
+            with self._compressing:
+                found = self._compress(file)
+            if self.abandoned or found.diff_id not in self._wanted:
+                return None
+            # Before it has its name: its record is on disk at once, and must not outlive it.
+            os.fsync(file.fileno())
+        layer = self._store.layer(found.diff_id)
+        if layer is None:
+            layer = found
+            self._store.adopt(self._path, layer.blob)
+            self._store.add_layer(layer)
+        if self._alias and layer.diff_id != f"sha256:{self._alias}":
+            self._store.add_alias(self._alias, layer.diff_id)
+        self._on_layer(layer)
+        return layer
+
+    def _compress(self, file: IO[bytes]) -> Layer:
         plain, packed = hashlib.sha256(), hashlib.sha256()
         plain_size = packed_size = 0
         encoder = codec.encoder(self._store.layers)
-        with self._path.open("wb", buffering=0) as file:
 
-            def write(out: bytes) -> None:
-                nonlocal packed_size
-                if out:
-                    packed.update(out)
-                    packed_size += len(out)
-                    view = memoryview(out)
-                    while view:
-                        view = view[file.write(view) :]
+        def write(out: bytes) -> None:
+            nonlocal packed_size
+            if out:
+                packed.update(out)
+                packed_size += len(out)
+                view = memoryview(out)
+                while view:
+                    view = view[file.write(view) :]
 
-            try:
-                for data in codec.plain(self._incoming):
-                    plain.update(data)
-                    plain_size += len(data)
-                    write(encoder.compress(data))
-            except codec.DAMAGED as error:
-                raise StoreError(
-                    f"{self._name} in the engine's stream is damaged: {error}",
-                    hint="run the command again; if it stays so, build the image anew",
-                ) from error
-            write(encoder.flush())
-        diff_id = f"sha256:{plain.hexdigest()}"
-        if self.abandoned or diff_id not in self._wanted:
-            return None
-        layer = self._store.layer(diff_id)
-        if layer is None:
-            blob = Blob(digest=f"sha256:{packed.hexdigest()}", size=packed_size)
-            layer = Layer(blob=blob, diff_id=diff_id, plain_size=plain_size)
-            self._store.adopt(self._path, blob)
-            self._store.add_layer(layer)
-        if self._alias and diff_id != f"sha256:{self._alias}":
-            self._store.add_alias(self._alias, diff_id)
-        self._on_layer(layer)
-        return layer
+        try:
+            for data in codec.plain(self._incoming):
+                plain.update(data)
+                plain_size += len(data)
+                write(encoder.compress(data))
+        except codec.DAMAGED as error:
+            raise StoreError(
+                f"{self._name} in the engine's stream is damaged: {error}",
+                hint="run the command again; if it stays so, build the image anew",
+            ) from error
+        write(encoder.flush())
+        return Layer(
+            blob=Blob(digest=f"sha256:{packed.hexdigest()}", size=packed_size),
+            diff_id=f"sha256:{plain.hexdigest()}",
+            plain_size=plain_size,
+        )
 
 
 def _alias(name: str) -> str | None:
@@ -289,38 +318,57 @@ def _complete(
     layers: dict[str, Layer],
 ) -> StoredImage:
     """Store the configuration and the manifest of an image whose layers have come in."""
-    config = _config(image, documents)
-    diff_ids = diff_ids_of(json.loads(config))
-    missing = [diff_id for diff_id in diff_ids if diff_id not in layers]
+    content = _config(image, documents)
+    missing = [diff_id for diff_id in image.diff_ids if diff_id not in layers]
     if missing:
         raise StoreError(
             f"the engine's stream lacks layer {missing[0]} of image {image.id}, or has it damaged",
             hint="run the command again; if it stays so, build the image anew with --no-cache",
         )
-    ordered = [layers[diff_id] for diff_id in diff_ids]
-    manifest = store.add(render_manifest(store.add(config), ordered, store.layers))
-    store.add_image(image.id, manifest)
+    ordered = [layers[diff_id] for diff_id in image.diff_ids]
+    config = store.add(content)
+    manifest = store.add(render_manifest(config, ordered, store.layers))
+    store.add_image(config.digest, manifest)
+    if image.id != config.digest:
+        store.add_alias(hex_of(image.id), config.digest)
     stored = store.image(image.id)
     assert stored is not None, "all its blobs were just written"
     return stored
 
 
 def _config(image: EngineImage, documents: dict[str, bytes]) -> bytes:
-    """The configuration whose digest is the image's ID."""
-    name = image.id.removeprefix("sha256:")
-    for path in (f"{name}.json", f"blobs/sha256/{name}"):
-        if path in documents:
-            config = documents[path]
-            if hashlib.sha256(config).hexdigest() == name:
-                return config
-            raise StoreError(
-                f"the engine's configuration of image {image.id} is damaged",
-                hint="run the command again; if it stays so, build the image anew",
-            )
+    """The configuration that the image's ID leads to, by way of an index and a manifest or not.
+
+    An index may name other images too: for other platforms, and what is attested of this one.
+    """
+    pending = [image.id]
+    while pending:
+        content = _document(pending.pop(0), image, documents)
+        match json.loads(content or b"null"):
+            case {"rootfs": _} as config if diff_ids_of(config) == image.diff_ids:
+                return content
+            case {"manifests": list(manifests)}:
+                pending += [str(manifest["digest"]) for manifest in manifests]
+            case {"layers": _, "config": {"digest": str(digest)}}:
+                pending.append(digest)
     raise StoreError(
         f"the engine's stream lacks image {image.id}; it holds {_held(documents)}",
         hint="run the command again; if it stays so, build the image anew",
     )
+
+
+def _document(digest: str, image: EngineImage, documents: dict[str, bytes]) -> bytes:
+    """A document of the stream by its digest; empty if it is not there."""
+    name = digest.removeprefix("sha256:")
+    for path in (f"{name}.json", f"blobs/sha256/{name}"):
+        if path in documents:
+            if hashlib.sha256(documents[path]).hexdigest() == name:
+                return documents[path]
+            raise StoreError(
+                f"the engine's configuration of image {image.id} is damaged",
+                hint="run the command again; if it stays so, build the image anew",
+            )
+    return b""
 
 
 def _held(documents: dict[str, bytes]) -> str:

@@ -36,6 +36,8 @@ class BuildRecord(_Record):
     """Each of those things by name, so that a change can be named."""
 
     image_id: str
+    """What the engine called it; the store knows the image by this too."""
+
     built: datetime
     seconds: float
 

@@ -350,11 +350,11 @@ def test_a_failing_build_tells_its_last_lines_and_takes_only_its_children_along(
 
 
 @pytest.mark.parametrize(
-    "line",
-    ["RUN <<E\necho x\nE", "RUN --mount=type=cache,target=/c true"],
+    ("line", "feature"),
+    [("RUN <<E\necho x\nE", "heredoc"), ("RUN --mount=type=cache,target=/c true", "RUN --mount")],
     ids=["heredoc", "mount"],
 )
-def test_what_needs_buildkit_says_so_without_it(site: Site, line: str) -> None:
+def test_what_needs_buildkit_says_so_without_it(site: Site, line: str, feature: str) -> None:
     site.write({"images/app/Dockerfile": f"FROM {REGISTRY}/tools:1.0\n{line}\n"})
 
     def run(argv: list[str], **options: Any) -> process.Result:
@@ -376,7 +376,9 @@ def test_what_needs_buildkit_says_so_without_it(site: Site, line: str) -> None:
     ):
         error = site.build("tools", "app", engine=engine).outcomes[-1].error
         assert error
-        assert error.message == f"image 'app' needs BuildKit and {why}"
+        assert (
+            error.message == f"image 'app' needs BuildKit for {feature} (Dockerfile:2), and {why}"
+        )
         assert error.hint
         assert error.hint.startswith(hint)
 

@@ -19,6 +19,18 @@ from containerpkg.errors import LockedError
 EMPTY = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 
 
+def test_folders_for_everyone_whatever_the_umask(tmp_path: Path) -> None:
+    tmp_path.chmod(0o700)
+    before = os.umask(0o077)
+    try:
+        files.make_public(tmp_path / "a/b")
+    finally:
+        os.umask(before)
+    modes = {p.name: p.stat().st_mode & 0o777 for p in (tmp_path, tmp_path / "a", tmp_path / "a/b")}
+    assert modes == {tmp_path.name: 0o700, "a": 0o755, "b": 0o755}, "what was there stays"
+    files.make_public(tmp_path / "a/b")
+
+
 def test_digests(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes("ä".encode())
     assert files.sha256_bytes(b"") == EMPTY

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import pty
 import re
 import signal
 import subprocess
@@ -12,6 +13,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+import psutil
 import pytest
 
 from containerpkg import errors
@@ -140,7 +142,7 @@ def test_the_statuses_are_all_different_and_documented() -> None:
     }
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupt_ends_what_runs(tmp_path: Path, number: signal.Signals) -> None:
     """The pipe that the child holds ends only when the child has."""
     statement = (
@@ -160,6 +162,43 @@ def test_an_interrupt_ends_what_runs(tmp_path: Path, number: signal.Signals) -> 
         _, err = program.communicate()
     assert program.returncode == 130
     assert err.strip() == "containerpkg: interrupted; run the command again to go on"
+
+
+def test_a_terminal_that_goes_away_ends_what_runs(tmp_path: Path) -> None:
+    """As when ssh drops: both the kernel and the shell send the signal, and nobody reads."""
+    statement = (
+        f"process.run(['sh', '-c', 'echo up >{tmp_path}/up; sleep 600 & sleep 600'], "
+        "on_line=lambda _: None)"
+    )
+    os.mkfifo(tmp_path / "up")
+    pid, terminal = pty.fork()
+    if pid == 0:  # pragma: no cover - the child
+        os.execve(sys.executable, raising(statement, "list"), environment())
+    assert (tmp_path / "up").read_text() == "up\n"
+    [shell] = psutil.Process(pid).children()
+    family = [shell, *shell.children()]
+    os.close(terminal)
+    os.kill(pid, signal.SIGHUP)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 130
+    assert [one for one in family if one.is_running()] == []
+
+
+def test_who_is_started_with_nohup_goes_on() -> None:
+    done = subprocess.run(
+        [
+            "nohup",
+            *raising(
+                "os.kill(os.getpid(), signal.SIGHUP); raise errors.BuildError('Later.')", "list"
+            ),
+        ],
+        env=environment(),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 6
+    assert "containerpkg: error: Later." in done.stderr
 
 
 def test_in_the_middle_of_real_commands(make_project_at: Path) -> None:
@@ -382,7 +421,7 @@ class TestCompletion:
     @pytest.mark.parametrize(
         ("words", "offered"),
         [
-            ("containerpkg b", ["plain,build"]),
+            ("containerpkg bui", ["plain,build"]),
             ("containerpkg list r", ["plain,redis"]),
             ("containerpkg save x", []),
             ("containerpkg graph --format m", ["plain,mermaid"]),

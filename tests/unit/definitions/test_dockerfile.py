@@ -8,6 +8,7 @@ import pytest
 from containerpkg.definitions.dockerfile import (
     Argument,
     Dockerfile,
+    Feature,
     ImageUse,
     Stage,
     parse_dockerfile,
@@ -94,11 +95,11 @@ copy --from=scratch / /
         ),
         secrets=("ca-bundle", "npm-3.18"),
         buildkit_features=(
-            "# syntax=",
-            "COPY --link",
-            "RUN --mount",
-            "heredoc",
-            "predefined ARG BUILDPLATFORM",
+            Feature(line=1, name="# syntax="),
+            Feature(line=7, name="predefined ARG BUILDPLATFORM"),
+            Feature(line=11, name="RUN --mount"),
+            Feature(line=11, name="heredoc"),
+            Feature(line=19, name="COPY --link"),
         ),
     )
 
@@ -182,18 +183,20 @@ def test_a_stage_inherits_the_variables_of_the_stage_it_builds_on() -> None:
     ("text", "features"),
     [
         ("FROM a\nRUN x\nCOPY --chown=1 a b\nADD --chown=1 a b", ()),
-        ("#!/usr/bin/x\n# syntax = a\nFROM a", ("# syntax=",)),
+        ("#!/usr/bin/x\n# syntax = a\nFROM a", ("2 # syntax=",)),
         ("FROM a\nRUN --network=none x\nADD --checksum=x a b\nCOPY --chmod=1 a b",
-         ("ADD --checksum", "COPY --chmod", "RUN --network")),
-        ("FROM a\nARG TARGETARCH\nRUN x", ("predefined ARG TARGETARCH",)),
+         ("2 RUN --network", "3 ADD --checksum", "4 COPY --chmod")),
+        ("FROM a\nARG TARGETARCH\nRUN x", ("2 predefined ARG TARGETARCH",)),
         ("ARG TARGETARCH=x\nFROM a-$TARGETARCH\nARG TARGETARCH\nRUN x", ()),
-        ("FROM a\nONBUILD RUN --mount=type=cache,target=/x <<E\nE", ("RUN --mount", "heredoc")),
+        ("FROM a\nONBUILD RUN --mount=type=cache,target=/x <<E\nE", ("2 RUN --mount", "2 heredoc")),
+        ("FROM a\nRUN <<E\nE\nRUN --mount=type=ssh x\nRUN --mount=type=ssh <<E\nE",
+         ("2 heredoc", "4 RUN --mount")),
         ("FROM a\nRUN echo '<<EOF'", ()),
     ],
 )  # fmt: skip
 def test_what_only_buildkit_builds(text: str, features: tuple[str, ...]) -> None:
-    found = parse(text)
-    assert (found.buildkit_features, found.needs_buildkit) == (features, bool(features))
+    found = parse(text).buildkit_features
+    assert tuple(f"{feature.line} {feature.name}" for feature in found) == features
 
 
 def test_onbuild_of_the_last_stage_is_kept_for_its_children() -> None:
@@ -263,3 +266,24 @@ def test_onbuild_of_the_last_stage_is_kept_for_its_children() -> None:
 def test_problems_have_a_line(text: str, expected: list[tuple[int, str, str]]) -> None:
     assert [(problem.line, problem.message, problem.hint) for problem in problems(text)] == expected
     assert {problem.path for problem in problems(text)} == {PATH}
+
+
+def test_volumes_of_the_last_stage_and_those_below_it() -> None:
+    text = """\
+FROM scratch AS base
+ARG DATA=/data
+VOLUME $DATA relative
+FROM scratch AS other
+VOLUME /other
+FROM base
+ENV MORE=more
+VOLUME ["/a b", "/${MORE}/"]
+VOLUME $UNKNOWN/x /c
+ONBUILD VOLUME /later
+"""
+    assert [(v.path, v.line) for v in parse(text).volumes] == [
+        ("/data", 3),
+        ("/a b", 8),
+        ("/more/", 8),
+        ("/c", 9),
+    ]

@@ -126,9 +126,20 @@ def test_a_stage_of_the_child_hides_what_onbuild_names(make_project: MakeProject
           "images/d/Dockerfile": BASE, "images/d/image.yaml": HEAD + "package: oci-layer-1\n"},
          ["images/b/image.yaml:3: package: the package 'x' is already that of the image 'a' "
           "(give one of them another 'package:')",
-          "images/b/image.yaml:4: services.s: the image 'a' has a service of this name too "
+          "images/b/image.yaml:4: services.s: s.service is already the unit of the service 's' of the image 'a' "
           "(unit names are shared by all images of a project; rename one)",
           "images/d/image.yaml:3: package: 'oci-layer-1' is a name that containerpkg itself uses"]),
+        ({"images/a/Dockerfile": BASE, "images/a/image.yaml": HEAD + "services:\n  b-image: {}\n"
+          "  t:\n    volumes: {b-c: /x}\n    networks: [n, n]\n  u:\n    volumes: {b-c: /x}\n",
+          "images/a-b/Dockerfile": BASE,
+          "images/a-b/image.yaml": HEAD + "services:\n  a-n-network:\n    volumes:\n      c: /x\n",
+          "images/b/Dockerfile": BASE, "images/b/image.yaml": HEAD + "services: {s: {networks: [n]}}\n"},
+         ["images/a-b/image.yaml:4: services.a-n-network: a-n-network.service is already the unit of "
+          "the network 'n' of the image 'a' (unit names are shared by all images of a project; rename one)",
+          "images/a-b/image.yaml:6: services.a-n-network.volumes.c: a-b-c-volume.service is already the unit "
+          "of the volume 'b-c' of the image 'a' (unit names are shared by all images of a project; rename one)",
+          "images/b/image.yaml: b-image.service is already the unit of the service 'b-image' of the image 'a' "
+          "(unit names are shared by all images of a project; rename one)"]),
         ({"images/a/Dockerfile": BASE, "images/a/f": "", "images/a/g": "", "images/a/dir/x": "",
           "images/a/image.yaml": HEAD + "prepare: f\nservices:\n  s:\n    config:\n"
           "      - {source: f, target: /f}\n      - {source: g, target: /g, path: /etc/s/f}\n"
@@ -216,6 +227,12 @@ def test_check_warns_of_what_is_probably_not_meant(
             ),
             "images/s/Dockerfile": "FROM quay.io/example/nobody",
             "images/s/image.yaml": HEAD + SERVICE % "s",
+            "images/v/Dockerfile": f"{BASE}VOLUME /a/ /b /c /d /e /e/f\n",
+            "images/v/f": "",
+            "images/v/image.yaml": HEAD
+            + "services:\n  v:\n    volumes: {a: /a}\n    tmpfs: [/b/]\n"
+            "    mounts: [{source: /x, target: /c}]\n    config: [{source: f, target: /d}]\n"
+            "  w:\n    volumes: {a: /a, b: /b, c: /c, d: /d, e: /e/f}\n",
         }
     )
     print_problems(find_problems(root))
@@ -234,8 +251,14 @@ warning: images/a/image.yaml: the image has no service and no other image is bui
   hint: add 'services:', or remove the image
 warning: images/base/image.yaml:3: build.args.OTHER: the Dockerfile has no 'ARG OTHER'
 error: images/s/Dockerfile:1: FROM quay.io/example/nobody: there is no image 'nobody' in images/
-  hint: images: a, base, s
-1 error, 7 warnings
+  hint: images: a, base, s, v
+warning: images/v/Dockerfile:2: VOLUME /e has no name in the service 'v', so podman deletes what is in it at each stop
+  hint: in image.yaml add it to 'volumes:', or to 'tmpfs:' if that is meant
+warning: images/v/Dockerfile:2: VOLUME /e has no name in the service 'w', so podman deletes what is in it at each stop
+  hint: in image.yaml add it to 'volumes:', or to 'tmpfs:' if that is meant
+warning: images/v/Dockerfile:2: VOLUME /e/f has no name in the service 'v', so podman deletes what is in it at each stop
+  hint: in image.yaml add it to 'volumes:', or to 'tmpfs:' if that is meant
+1 error, 10 warnings
 """
     )
 

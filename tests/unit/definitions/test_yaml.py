@@ -57,6 +57,19 @@ repository: {name: 'a: b'}
     assert found.build.proxy is False
 
 
+def test_a_variable_may_be_empty(tmp_path: Path) -> None:
+    project, image = tmp_path / "containerpkg.yaml", tmp_path / "image.yaml"
+    project.write_text('registry: quay.io/x\nvendor: x\nbuild: {args: {A: ""}}\n')
+    image.write_text(
+        'summary: x\nlicense: x\nbuild: {args: {A: ""}}\n'
+        "services: {x: {environment: {A: '', B: ' '}}}\n"
+    )
+    assert load_model(project, ProjectFile).build.args == {"A": ""}
+    found = load_model(image, ImageFile)
+    assert found.build.args == {"A": ""}
+    assert found.services["x"].environment == {"A": "", "B": ""}
+
+
 def test_lines_are_remembered(tmp_path: Path) -> None:
     path = tmp_path / "image.yaml"
     path.write_text(f"{HEAD}services:\n  a:\n    ports:\n      - 80:80\n      - 81:81\n")

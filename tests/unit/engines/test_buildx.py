@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import tarfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -27,6 +28,7 @@ PLAIN = BuildRequest(
     args={},
     network="default",
 )
+HOST = "unix:///run/engine"
 START = ["docker", "buildx", "build", "--builder=default", "--load", "--progress=plain"]
 
 
@@ -38,7 +40,7 @@ START = ["docker", "buildx", "build", "--builder=default", "--load", "--progress
             [
                 *START,
                 "--file=Dockerfile",
-                "--iidfile=/tmp/id",
+                "--metadata-file=/tmp/id",
                 "--network=default",
                 "--provenance=false",
                 "--tag=quay.io/x/app:1",
@@ -64,7 +66,7 @@ START = ["docker", "buildx", "build", "--builder=default", "--load", "--progress
             [
                 *START,
                 "--file=Dockerfile.alpine",
-                "--iidfile=/tmp/id",
+                "--metadata-file=/tmp/id",
                 "--network=none",
                 "--provenance=false",
                 "--tag=quay.io/x/app:1-alpine",
@@ -87,9 +89,10 @@ def test_the_whole_command(
 ) -> None:
     assert buildx.build_argv(request_, Path("/tmp/id")) == argv
     assert not any("hidden" in word for word in argv)
-    assert buildx.build_environment(request_) == {
+    assert buildx.build_environment(request_, HOST) == {
         **environment,
         "BUILDX_NO_DEFAULT_ATTESTATIONS": "1",
+        "DOCKER_HOST": HOST,
     }
 
 
@@ -103,9 +106,10 @@ def test_an_argument_that_the_client_itself_would_obey_stays_out_of_its_environm
         f"--build-arg={name}" if name == "PATHS" else f"--build-arg={name}=v"
         for name in sorted(request.args)
     ]
-    assert buildx.build_environment(request) == {
+    assert buildx.build_environment(request, HOST) == {
         "PATHS": "v",
         "BUILDX_NO_DEFAULT_ATTESTATIONS": "1",
+        "DOCKER_HOST": HOST,
     }
 
 
@@ -143,8 +147,12 @@ class Client:
             on_line(line)
         if not self.image_id:
             raise CommandFailed(argv, 1, "\n".join(self.lines))
-        (id_file,) = [word.partition("=")[2] for word in argv if word.startswith("--iidfile")]
-        Path(id_file).write_text(self.image_id)
+        (file_name,) = [w.partition("=")[2] for w in argv if w.startswith("--metadata-file")]
+        metadata = {
+            "containerimage.config.digest": "sha256:cc",
+            "containerimage.digest": self.image_id,
+        }
+        Path(file_name).write_text(json.dumps(metadata))
         return Result(stdout="")
 
 
@@ -158,7 +166,7 @@ def test_the_context_goes_in_and_the_image_id_comes_out(tmp_path: Path) -> None:
     )
     client = Client(image_id="sha256:ab", lines=["#1 [1/1] COPY"])
     lines: list[str] = []
-    assert buildx.build(request, lines.append, run=client) == "sha256:ab"
+    assert buildx.build(request, lines.append, host=HOST, run=client) == "sha256:ab"
     assert lines == ["#1 [1/1] COPY"]
     with tarfile.open(fileobj=io.BytesIO(client.context)) as tar:
         assert tar.getnames() == ["Dockerfile", "root.tar"]
@@ -176,7 +184,7 @@ def test_the_context_goes_in_and_the_image_id_comes_out(tmp_path: Path) -> None:
 )
 def test_a_failed_build_names_its_image_and_cause(lines: list[str], cause: str) -> None:
     with pytest.raises(BuildError) as caught:
-        buildx.build(PLAIN, lambda _: None, run=Client(lines=lines))
+        buildx.build(PLAIN, lambda _: None, host=HOST, run=Client(lines=lines))
     assert caught.value.message == f"image 'app' did not build: {cause}"
 
 

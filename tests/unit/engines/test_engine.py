@@ -7,10 +7,13 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from containerpkg.definitions.project import Secret
 from containerpkg.engines.docker import DockerEngine
 from containerpkg.engines.protocol import BuildRequest, EngineImage
 from containerpkg.errors import BuildError, EngineError, StoreError
@@ -127,15 +130,22 @@ def test_an_engine_that_hangs_up_at_once(server: Server) -> None:
 def test_inspect(server: Server) -> None:
     server.answers |= {
         "/images/whole/json": answer(
-            b'{"Id":"sha256:aa","RootFS":{"Type":"layers","Layers":["sha256:bb"]},"Size":7}'
+            b'{"Id":"sha256:aa","RootFS":{"Type":"layers","Layers":["sha256:bb"]},"Size":7,'
+            b'"Architecture":"arm64"}'
         ),
-        "/images/empty/json": answer(b'{"Id":"sha256:aa","RootFS":{"Type":"layers"},"Size":0}'),
+        "/images/empty/json": answer(
+            b'{"Id":"sha256:aa","RootFS":{"Type":"layers"},"Size":0,"Architecture":"amd64"}'
+        ),
         "/images/none/json": answer(b'{"message":"No such image: none"}', "404 Not Found"),
         "/images/broken/json": answer(b'{"message":"disk on fire"}', "500 Oh no"),
     }
     engine = DockerEngine()
-    assert engine.inspect("whole") == EngineImage(id="sha256:aa", diff_ids=("sha256:bb",), size=7)
-    assert engine.inspect("empty") == EngineImage(id="sha256:aa", diff_ids=(), size=0)
+    assert engine.inspect("whole") == EngineImage(
+        id="sha256:aa", diff_ids=("sha256:bb",), size=7, architecture="arm64"
+    )
+    assert engine.inspect("empty") == EngineImage(
+        id="sha256:aa", diff_ids=(), size=0, architecture="amd64"
+    )
     assert engine.inspect("none") is None
     with pytest.raises(EngineError, match=r"^Docker Engine refuses: disk on fire$"):
         engine.inspect("broken")
@@ -264,6 +274,66 @@ def without_buildx(argv: list[str], **_: object) -> Result:
 
 def with_buildx(argv: list[str], **_: object) -> Result:
     return Result(stdout="")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "why"),
+    [("auto", "'docker buildx' is not installed"), ("classic", "build.builder is 'classic'")],
+)
+@pytest.mark.parametrize(
+    ("changes", "what"),
+    [
+        ({"needs_buildkit": "RUN --mount (Dockerfile:7)"}, "RUN --mount (Dockerfile:7)"),
+        ({"secrets": {"token": Secret(env="TOKEN")}}, "its build secrets"),
+    ],
+    ids=["feature", "secret"],
+)
+def test_what_needs_buildkit_is_named(
+    server: Server, wanted: str, why: str, changes: dict[str, Any], what: str
+) -> None:
+    engine = DockerEngine(builder=wanted, run=without_buildx)  # type: ignore[arg-type]
+    with pytest.raises(BuildError) as caught:
+        engine.build(replace(REQUEST, **changes), lambda _: None)
+    assert caught.value.message == f"image 'app' needs BuildKit for {what}, and {why}"
+    assert caught.value.hint
+
+
+def test_an_engine_that_dies_under_buildx_is_no_failure_of_the_image(server: Server) -> None:
+    def run(argv: list[str], *, env: dict[str, str] | None = None, **_: object) -> Result:
+        if env:
+            server.answers = {}
+            raise CommandFailed(argv, 1, "ERROR: failed to solve: error reading from server: EOF")
+        return Result(stdout="")
+
+    with pytest.raises(EngineError, match=r"^Docker Engine at unix:.* stopped answering: "):
+        DockerEngine(run=run).build(REQUEST, lambda _: None)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("host", [None, "", "unix://{}/engine"])
+def test_buildx_uses_the_engine_of_the_sdk_whatever_the_context(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, host: str | None
+) -> None:
+    seen: list[str] = []
+
+    def run(argv: list[str], *, env: dict[str, str] | None = None, **_: object) -> Result:
+        if env:
+            seen.append(env["DOCKER_HOST"])
+            raise CommandFailed(argv, 1, "ERROR: no")
+        return Result(stdout="")
+
+    engine = DockerEngine(run=run)  # type: ignore[arg-type]
+    server.answers["/_ping"] = answer(b"OK")
+    server.answers["/images/x/json"] = answer(b'{"message":"No such image: x"}', "404 Not")
+    assert engine.inspect("x") is None  # while it answers
+    wanted = "unix:///var/run/docker.sock"
+    if host is None:
+        monkeypatch.delenv("DOCKER_HOST")
+    else:
+        monkeypatch.setenv("DOCKER_HOST", host.format(tmp_path))
+        wanted = host.format(tmp_path) or wanted
+    with pytest.raises(BuildError):
+        engine.build(REQUEST, lambda _: None)
+    assert seen == [wanted]
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,9 @@ class FakeEngine:
     """Builds an image of the files in its context, on the layers of what is after FROM.
 
     The Dockerfile itself leaves no trace in the image. ``calls`` holds builds, tags, loads and
-    saves in order; ``on_build`` is what else the build of an image does.
+    saves in order; ``on_build`` is what else the build of an image does. With ``manifests`` it
+    calls an image by its manifest, as with containerd's image store, and one that it loads by
+    another than one that it built.
     """
 
     calls: list[tuple[str, ...]] = field(default_factory=list)
@@ -35,9 +37,16 @@ class FakeEngine:
     sizes: dict[str, int] = field(default_factory=dict)
     """Bytes of an image's own layer; 0 stands for as few as will do."""
 
+    volumes: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """What the Dockerfile of an image declares as VOLUME."""
+
     images: dict[str, tuple[bytes, tuple[bytes, ...]]] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
-    name: str = "fake"
+    manifests: bool = False
+    documents: dict[str, bytes] = field(default_factory=dict)
+    """Manifests by image ID, where they give it."""
+
+    architecture: str = "amd64"
 
     def builder(self) -> str:
         return "fake"
@@ -49,39 +58,50 @@ class FakeEngine:
         dockerfile = (request.context.entries[0].path.parent / "Dockerfile").read_text()
         layers: tuple[bytes, ...] = ()
         for line in dockerfile.splitlines():
-            if line.startswith("FROM ") and line != "FROM scratch":
-                layers += self.images[self.tags[line.removeprefix("FROM ")]][1]
+            if line.startswith("FROM ") and "/" in (reference := line.split()[1]):
+                layers += self.images[self.tags[reference]][1]
         inputs = {n: d for n, d in request.context.inputs.items() if n != "Dockerfile"}
         own = json.dumps([request.image, inputs, dict(request.args)]).encode()
         if size := self.sizes.get(request.image):
             # Bytes that no compressor makes smaller.
             own = random.Random(own).randbytes(size)
-        image_id = self.add((*layers, own))
+        image_id = self.add((*layers, own), self.volumes.get(request.image, ()))
         for tag in request.tags:
             self.tags[tag] = image_id
         return image_id
 
-    def add(self, layers: tuple[bytes, ...]) -> str:
+    def add(self, layers: tuple[bytes, ...], volumes: Sequence[str] = ()) -> str:
         config = json.dumps(
             {
-                "architecture": "amd64",
+                "architecture": self.architecture,
                 "os": "linux",
+                **({"config": {"Volumes": {path: {} for path in volumes}}} if volumes else {}),
                 "created": "2024-05-06T07:08:09.123456789Z",
                 "rootfs": {"type": "layers", "diff_ids": [_digest(layer) for layer in layers]},
             }
         ).encode()
-        self.images[_digest(config)] = (config, layers)
-        return _digest(config)
+        return self.keep(config, layers, "built")
+
+    def keep(self, config: bytes, layers: tuple[bytes, ...], how: str) -> str:
+        image_id = _digest(config)
+        if self.manifests:
+            document = {"config": {"digest": image_id}, "layers": [], "annotations": {"how": how}}
+            manifest = json.dumps(document).encode()
+            image_id = _digest(manifest)
+            self.documents[image_id] = manifest
+        self.images[image_id] = (config, layers)
+        return image_id
 
     def inspect(self, reference: str) -> EngineImage | None:
         image_id = self.tags.get(reference, reference)
         if image_id not in self.images:
             return None
-        layers = self.images[image_id][1]
+        config, layers = self.images[image_id]
         return EngineImage(
             id=image_id,
             diff_ids=tuple(_digest(layer) for layer in layers),
             size=sum(len(layer) for layer in layers),
+            architecture=json.loads(config)["architecture"],
         )
 
     @contextmanager
@@ -91,7 +111,11 @@ class FakeEngine:
         with tarfile.open(fileobj=out, mode="w") as tar:
             for image_id in image_ids:
                 config, layers = self.images[image_id]
-                _add(tar, f"{image_id[7:]}.json", config)
+                if image_id in self.documents:
+                    _add(tar, f"blobs/sha256/{image_id[7:]}", self.documents[image_id])
+                    _add(tar, f"blobs/sha256/{_digest(config)[7:]}", config)
+                else:
+                    _add(tar, f"{image_id[7:]}.json", config)
                 for layer in layers:
                     _add(tar, f"{_digest(layer)[7:]}/layer.tar", layer)
             _add(tar, "manifest.json", b"[]")
@@ -103,8 +127,8 @@ class FakeEngine:
             held = {m.name: tar.extractfile(m).read() for m in tar}  # type: ignore[union-attr]
         for entry in json.loads(held["manifest.json"]):
             config = held[entry["Config"]]
-            self.images[_digest(config)] = (config, tuple(held[n] for n in entry["Layers"]))
-            self.tags |= dict.fromkeys(entry["RepoTags"], _digest(config))
+            image_id = self.keep(config, tuple(held[n] for n in entry["Layers"]), "loaded")
+            self.tags |= dict.fromkeys(entry["RepoTags"], image_id)
             self.calls.append(("load", *entry["RepoTags"]))
 
     def tag(self, image_id: str, reference: str) -> None:

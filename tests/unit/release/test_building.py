@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import threading
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
+from containerpkg.definitions.load import load_project
 from containerpkg.errors import BuildError, EngineError, StoreError
-from containerpkg.release.make import Options
+from containerpkg.progress import Silent
+from containerpkg.release.make import Options, Workshop
 
 TREE = {
     "images/base/Dockerfile": "FROM scratch\nCOPY a /\n",
@@ -192,6 +195,16 @@ def test_what_a_prepare_step_wrote_outlives_a_failed_build_only(make_project, bu
     assert not prepared.exists()
 
 
+@pytest.mark.parametrize("options", [{"force": True}, {"no_cache": True}], ids=str)
+def test_what_is_built_by_force_is_prepared_anew(make_project, build, engine, options):
+    root = make_project(PREPARED)
+    engine.on_build["base"] = fail
+    assert build(root) == {"base": "failed"}
+    engine.on_build.clear()
+    assert build(root, **options) == {"base": "built"}
+    assert (root / "runs").read_text() == "\n\n"
+
+
 def test_a_prepare_step_that_fails_leaves_nothing_and_says_so(make_project, workshop, engine):
     root = make_project(
         {**PREPARED, "images/base/make": '#!/bin/sh\ntouch "$1/half"\necho no mirror\nexit 3\n'}
@@ -263,3 +276,101 @@ def test_an_image_whose_files_change_while_it_is_built_is_not_recorded(make_proj
     engine.on_build.clear()
     edited.unlink()
     assert build(root)["left"] == "built"
+
+
+def test_an_engine_that_calls_images_by_their_manifests(make_project, workshop, build, engine):
+    engine.manifests = True
+    root = make_project(TREE)
+    state = workshop(root)
+    report = state.build(state.project.images, engine, Options(jobs=1))
+    ids = {outcome.image.name: outcome.image_id for outcome in report.outcomes}
+    configs = {n: _id_of_config(engine, f"quay.io/example/{n}:1.0") for n in ids}
+    assert ids == configs, "what is told is the digest of the configuration"
+    assert {n: state.store.image(i).id for n, i in ids.items()} == configs
+    engine.calls.clear()
+    assert build(root) == dict.fromkeys(("base", "left", "leaf", "right"), "kept")
+    assert engine.calls == []
+
+    # The engine loses all, and gives what it loads another ID.
+    built = engine.tags["quay.io/example/base:1.0"]
+    engine.images.clear()
+    engine.tags.clear()
+    (root / "images/left/file").touch()
+    (root / "images/right/file").touch()
+    statuses = {"base": "kept", "left": "built", "leaf": "built", "right": "built"}
+    assert build(root, jobs=1) == statuses
+    assert engine.tags["quay.io/example/base:1.0"] != built
+    assert [call for call in engine.calls if call[0] in {"load", "tag"}] == [
+        ("load", "quay.io/example/base:1.0")
+    ], "once for both"
+    assert build(root) == dict.fromkeys(("base", "left", "leaf", "right"), "kept")
+
+
+def _id_of_config(engine, reference):
+    config, _ = engine.images[engine.tags[reference]]
+    return f"sha256:{sha256(config).hexdigest()}"
+
+
+def test_a_parent_that_is_renamed_under_the_build_is_noticed(make_project, workshop, engine):
+    """As another run does on the same engine, between our look at the name and the builder's."""
+    root = make_project(
+        {
+            **TREE,
+            "images/right/Dockerfile": "FROM quay.io/example/base:1.0 AS one\nFROM one\n",
+            "images/aside/Dockerfile": "FROM scratch\nCOPY --from=quay.io/example/base:1.0 /a /\n",
+        }
+    )
+
+    def rename(request, on_line):
+        engine.tags["quay.io/example/base:1.0"] = engine.add((b"not ours",))
+
+    engine.on_build = dict.fromkeys(("left", "right", "aside"), rename)
+    state = workshop(root)
+    report = state.build(state.project.images, engine, Options(jobs=1))
+    assert {o.image.name: o.status for o in report.outcomes} == {
+        "base": "built",
+        "aside": "built",
+        "left": "failed",
+        "leaf": "skipped",
+        "right": "failed",
+    }
+    assert report.failure is not None
+    assert report.failure.message.splitlines()[0] == (
+        "image 'left' was built on another image than the 'base' of this run, whose name somebody "
+        "else gave away meanwhile"
+    )
+    assert "run the command again" in report.failure.hint
+    engine.on_build.clear()
+    assert set(statuses_of(workshop(root), engine).values()) == {"kept", "built"}
+
+
+def statuses_of(state, engine):
+    report = state.build(state.project.images, engine, Options(jobs=1))
+    return {outcome.image.name: outcome.status for outcome in report.outcomes}
+
+
+def test_an_engine_of_another_architecture(make_project, build, workshop, engine):
+    root = make_project(TREE)
+    build(root)
+    engine.architecture = "arm64"
+    (root / "images/right/file").touch()
+    state = workshop(root)
+    report = state.build(state.project.images, engine, Options(jobs=1))
+    assert report.failure is not None
+    assert report.failure.message == (
+        "image 'right' was built for arm64 on 'base', which is for amd64"
+    )
+    assert build(root, force=True) == dict.fromkeys(("base", "left", "leaf", "right"), "built")
+
+
+def test_the_builder_is_told_once_and_only_before_a_build(make_project, workshop, engine):
+    class Notes(Silent):
+        def note(self, text: str) -> None:
+            told.append(text)
+
+    root = make_project(TREE)
+    for expected in (["building with fake"], []):
+        told: list[str] = []
+        state = Workshop(load_project(root), progress=Notes())
+        state.build(state.project.images, engine, Options(jobs=4))
+        assert told == expected

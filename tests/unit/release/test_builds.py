@@ -142,6 +142,22 @@ def test_reasons(change, expected, make_project, workshop, engine):
     assert [step.image.name for step in plan] == [image.name for image in after.project.images]
 
 
+def test_another_platform_is_another_image(make_project, workshop, engine, monkeypatch):
+    root = make_project(FILES)
+    monkeypatch.delenv("DOCKER_DEFAULT_PLATFORM", raising=False)
+    state = workshop(root)
+    state.build(state.project.images, engine, Options(jobs=2))
+    monkeypatch.setenv("DOCKER_DEFAULT_PLATFORM", "linux/arm64")
+    assert shown(state.plan(state.project.images)) == {
+        "base": ("build", "platform is new"),
+        "middle": ("build", "platform is new; its parent base is built"),
+        "top": ("build", "platform is new; its parent middle is built"),
+        "other": ("build", "platform is new"),
+    }
+    monkeypatch.setenv("DOCKER_DEFAULT_PLATFORM", "")
+    assert shown(state.plan(state.project.images)) == dict.fromkeys(FOUR, KEEP)
+
+
 FOUR = ["base", "middle", "other", "top"]
 
 

@@ -8,15 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from containerpkg.errors import ContainerpkgError, HostError, StoreError
+from containerpkg.errors import ContainerpkgError, HostError, PackageError, StoreError
 from containerpkg.process import CommandFailed, Result
 from containerpkg.progress import Silent
 from containerpkg.release.make import Options
 from containerpkg.release.packages import PackagePlanner
 from containerpkg.release.packaging import PackagedImage, Packager
+from containerpkg.repository.metadata import Published
 
 MIB = 1 << 20
 OVERHEAD = 5000
+PUBLISHED = Published(packages=0, changed=False)
 
 PROJECT = "registry: quay.io/example\nvendor: Example\n"
 IMAGE = """\
@@ -45,6 +47,7 @@ class FakeRpmbuild:
     failing: dict[str, str] = field(default_factory=dict)
     """Package → what is printed."""
 
+    failing_prefix: str = "-"
     made: list[str] = field(default_factory=list)
 
     def __call__(self, argv, *, env=None, cwd=None, stdin=None, on_line=None) -> Result:
@@ -55,6 +58,8 @@ class FakeRpmbuild:
         )
         if name in self.failing:
             raise CommandFailed(argv, 1, self.failing[name])
+        if name.startswith(self.failing_prefix):
+            raise CommandFailed(argv, 1, "error: no")
         [arch] = [a.removeprefix("--target=")[: -len("-linux")] for a in argv if "--target=" in a]
         staged = [path for path in (cwd / "root").rglob("*") if path.is_file()]
         size = OVERHEAD + sum(path.lstat().st_size for path in staged)
@@ -65,7 +70,12 @@ class FakeRpmbuild:
 
 
 @pytest.fixture
-def rpmbuild() -> FakeRpmbuild:
+def rpmbuild(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeRpmbuild:
+    settings = tmp_path / "rpm"
+    settings.mkdir()
+    for name in ("macros", "rpmrc"):
+        (settings / name).touch()
+    monkeypatch.setattr("containerpkg.packages.rpmbuild.RPM", settings)
     return FakeRpmbuild()
 
 
@@ -94,9 +104,11 @@ def release(workshop, engine, rpmbuild):
             )
             try:
                 packaged = packager.finish(images)
+                for error in packaged.failed.values():
+                    raise error
             finally:
                 packager.close()
-        return {one.image.name: one for one in packaged}
+        return {one.image.name: one for one in packaged.images}
 
     return run
 
@@ -299,3 +311,67 @@ def test_going_back_is_an_update_too(make_project, release):
     assert first.nevra < second.nevra < third.nevra == again.nevra
     assert third.update_bytes == sizes(root)[f"{third.nevra}.rpm"]
     assert again.fresh == ()
+
+
+def test_a_volume_that_podman_would_delete_is_refused(make_project, release, engine, rpmbuild):
+    engine.volumes["app"] = ("/data", "/cache")
+    root = make_project(TREE)
+    named = f"{IMAGE}    volumes: {{data: /data}}\n"
+    (root / "images/app/image.yaml").write_text(named)
+    with pytest.raises(PackageError) as caught:
+        release(root)
+    assert caught.value.message == (
+        "image 'app' declares VOLUME /cache, which has no name in 'volumes:' of the service 'app', "
+        "so podman would delete what is in it at each stop"
+    )
+    assert caught.value.hint == (
+        "in images/app/image.yaml add 'volumes: {NAME: /cache}', "
+        "or 'tmpfs: [/cache]' if that is meant"
+    )
+    assert "app-container" not in rpmbuild.made
+    (root / "images/app/image.yaml").write_text(f"{named}    tmpfs: [/cache]\n")
+    assert release(root)["app"].fresh
+
+
+@pytest.fixture
+def make(workshop, engine, rpmbuild, monkeypatch):
+    """``make`` of a project as its files are now."""
+    engine.sizes |= {"base": 3 * MIB, "app": 2 * MIB}
+    monkeypatch.setattr(Packager.__init__, "__kwdefaults__", {"run": rpmbuild})
+    monkeypatch.setattr("containerpkg.release.make.publish_metadata", lambda _, signer: PUBLISHED)
+    monkeypatch.setattr("shutil.which", lambda _: "/bin/true")
+
+    def run(root: Path):
+        state = workshop(root)
+        return state.make(state.project.images, engine, Options(jobs=1))
+
+    return run
+
+
+def test_a_package_that_cannot_be_made_keeps_no_other_from_being_published(
+    make_project, make, rpmbuild
+):
+    root = make_project({**TREE, "images/web/Dockerfile": "FROM quay.io/example/base:1.0\n"})
+    rpmbuild.failing = {"app-container": "error: bad thing"}
+    report = make(root)
+    assert [one.image.name for one in report.packaged] == ["base", "web"]
+    assert [*report.unpackaged] == ["app"]
+    assert isinstance(report.failure, PackageError)
+    assert report.failure.message == report.unpackaged["app"].message
+    assert "bad thing" in report.failure.message
+    assert report.repository == root / "out/repo"
+    rpmbuild.failing = {}
+    report = make(root)
+    assert [one.image.name for one in report.packaged] == ["base", "app", "web"]
+    assert report.failure is None
+
+
+def test_no_image_is_published_without_its_layers(make_project, make, rpmbuild, engine):
+    root = make_project({**TREE, "images/web/Dockerfile": "FROM scratch\n"})
+    rpmbuild.failing_prefix = "oci-layer-"
+    report = make(root)
+    assert [one.image.name for one in report.packaged] == ["web"]
+    assert sorted(report.unpackaged) == ["app", "base"]
+    assert [path.name[:4] for path in (root / "out/repo/packages").iterdir()] == ["web-"]
+    lines = report.failure.message.splitlines()
+    assert len(lines) == len(set(lines)), "what is wrong with both is told once"

@@ -48,6 +48,10 @@ def test_a_complete_output_is_taken_and_not_made_again(tmp_path: Path, target: P
         run(script, target, lines)
     assert (script.parent / "count").read_text() == "ran\n"
     assert lines == [f"prepare: the files of the last attempt are still there: {target}"]
+    prepare(image="base", executable=script, target=target, on_line=lines.append, anew=True)
+    assert (script.parent / "count").read_text() == "ran\nran\n"
+    assert (target / "file").read_text() == "\n"
+    assert len(lines) == 1
 
 
 @pytest.mark.parametrize(

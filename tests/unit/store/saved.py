@@ -20,6 +20,10 @@ def digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
+Members = Mapping[str, bytes | str | None]
+"""The members of a tar: bytes are a file, text is a symbolic link and None is a folder."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Saved:
     """An image: its configuration and its uncompressed layers, lowest first."""
@@ -31,13 +35,22 @@ class Saved:
     def id(self) -> str:
         return f"sha256:{digest(self.config)}"
 
-    @property
-    def described(self) -> EngineImage:
-        return EngineImage(
-            id=self.id,
-            diff_ids=tuple(f"sha256:{digest(layer)}" for layer in self.layers),
-            size=sum(map(len, self.layers)),
-        )
+
+def described(saved: Saved, members: Members) -> EngineImage:
+    """``saved`` as it is told by the engine that saved ``members``."""
+    index = members.get("index.json")
+    targets = json.loads(index)["manifests"] if isinstance(index, bytes) else []
+    names = [
+        target["digest"]
+        for target in targets
+        if target.get("annotations") == {"config.digest": saved.id}
+    ]
+    return EngineImage(
+        id=names[0] if names else saved.id,
+        diff_ids=tuple(f"sha256:{digest(layer)}" for layer in saved.layers),
+        size=sum(map(len, saved.layers)),
+        architecture="amd64",
+    )
 
 
 def image(*layers: bytes, **changes: object) -> Saved:
@@ -57,8 +70,7 @@ def layer(seed: int, size: int = 5000) -> bytes:
     return archive({f"file{seed}": noise + bytes(size - len(noise))})
 
 
-def archive(members: Mapping[str, bytes | str | None]) -> bytes:
-    """A tar in which bytes are a file, text is a symbolic link and None is a folder."""
+def archive(members: Members) -> bytes:
     file = io.BytesIO()
     with tarfile.open(fileobj=file, mode="w", format=tarfile.GNU_FORMAT) as tar:
         for name, content in members.items():
@@ -102,21 +114,34 @@ def docker20(*images: Saved) -> dict[str, bytes | str | None]:
     return members
 
 
-def oci(*images: Saved, pack: Callable[[bytes], bytes]) -> dict[str, bytes | str | None]:
+def oci(
+    *images: Saved, pack: Callable[[bytes], bytes], named_by: str = "config"
+) -> dict[str, bytes | str | None]:
+    """An OCI layout; the engine calls an image by its ``config``, ``manifest`` or ``index``."""
     members: dict[str, bytes | str | None] = {"blobs/": None, "blobs/sha256/": None}
-    entries, manifests = [], []
+
+    def add(blob: bytes) -> dict[str, object]:
+        members[f"blobs/sha256/{digest(blob)}"] = blob
+        return {"digest": f"sha256:{digest(blob)}", "size": len(blob)}
+
+    def manifest(config: bytes, layers: Sequence[bytes]) -> dict[str, object]:
+        document = {"schemaVersion": 2, "config": add(config), "layers": list(map(add, layers))}
+        return add(json.dumps(document).encode())
+
+    entries, targets = [], []
     for saved in images:
         packed = [pack(content) for content in saved.layers]
-        manifest = json.dumps(
-            {
-                "schemaVersion": 2,
-                "config": {"digest": saved.id},
-                "layers": [{"digest": f"sha256:{digest(blob)}"} for blob in packed],
-            }
-        ).encode()
-        for blob in (*packed, saved.config, manifest):
-            members[f"blobs/sha256/{digest(blob)}"] = blob
-        manifests.append({"digest": f"sha256:{digest(manifest)}"})
+        target = manifest(saved.config, packed)
+        if named_by == "index":
+            # Another platform, which the engine does not hold, and what is attested of this one.
+            statement = b'{"_type":"https://in-toto.io/Statement/v0.1"}'
+            elsewhere = {"digest": f"sha256:{digest(b'elsewhere')}", "size": 9}
+            attested = manifest(image(statement).config, [statement])
+            index = {"schemaVersion": 2, "manifests": [elsewhere, attested, target]}
+            target = add(json.dumps(index).encode())
+        if named_by != "config":
+            target["annotations"] = {"config.digest": saved.id}
+        targets.append(target)
         entries.append(
             {
                 "Config": f"blobs/sha256/{digest(saved.config)}",
@@ -124,7 +149,7 @@ def oci(*images: Saved, pack: Callable[[bytes], bytes]) -> dict[str, bytes | str
                 "Layers": [f"blobs/sha256/{digest(blob)}" for blob in packed],
             }
         )
-    members["index.json"] = json.dumps({"manifests": manifests}).encode()
+    members["index.json"] = json.dumps({"manifests": targets}).encode()
     members["manifest.json"] = json.dumps(entries).encode()
     members["oci-layout"] = b'{"imageLayoutVersion": "1.0.0"}'
     return members
@@ -136,23 +161,26 @@ def docker25(*images: Saved) -> dict[str, bytes | str | None]:
 
 
 def containerd_gzip(*images: Saved) -> dict[str, bytes | str | None]:
-    """Docker with containerd's image store: the blobs as they were pulled; two gzip members."""
+    """Docker with containerd's image store: blobs as they were pulled, here two gzip members.
+
+    The engine calls an image by its manifest.
+    """
 
     def pack(content: bytes) -> bytes:
         half = len(content) // 2
         return gzip.compress(content[:half], mtime=0) + gzip.compress(content[half:], mtime=0)
 
-    return oci(*images, pack=pack)
+    return oci(*images, pack=pack, named_by="manifest")
 
 
 def containerd_zstd(*images: Saved) -> dict[str, bytes | str | None]:
-    """The same with zstd, in two frames."""
+    """The same with zstd, in two frames; the engine calls an image by its index."""
 
     def pack(content: bytes) -> bytes:
         half = len(content) // 2
         return zstandard.compress(content[:half]) + zstandard.compress(content[half:])
 
-    return oci(*images, pack=pack)
+    return oci(*images, pack=pack, named_by="index")
 
 
 def podman(*images: Saved) -> dict[str, bytes | str | None]:

@@ -14,7 +14,7 @@ from containerpkg.errors import LockedError, StoreError
 from containerpkg.progress import Silent
 from containerpkg.store.content import Blob, ContentStore, Layer, StoredImage, hex_of
 from containerpkg.store.importer import import_images
-from tests.unit.store.saved import archive, digest, docker20, image, layer
+from tests.unit.store.saved import archive, described, digest, docker20, image, layer
 
 SAVED = image(layer(1), layer(2))
 
@@ -34,7 +34,7 @@ def imported(root: Path) -> StoredImage:
     (found,) = import_images(
         ContentStore(root, Layers()),
         stream,
-        [SAVED.described],
+        [described(SAVED, {})],
         progress=Silent(),
         on_layer=lambda _: None,
     )

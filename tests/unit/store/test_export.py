@@ -19,7 +19,7 @@ from containerpkg.progress import Silent
 from containerpkg.store.content import ContentStore, StoredImage
 from containerpkg.store.export import write_archive
 from containerpkg.store.importer import import_images
-from tests.unit.store.saved import Saved, archive, digest, docker20, image, layer
+from tests.unit.store.saved import Saved, archive, described, digest, docker20, image, layer
 
 BASE, TOP = layer(1, 3 << 20), layer(2)
 ONE, TWO, NONE = image(BASE), image(BASE, TOP, BASE), image(rootfs={"type": "layers"})
@@ -35,7 +35,7 @@ def taken_in(store: ContentStore, stream: bytes, *images: Saved) -> tuple[Stored
     return import_images(
         store,
         io.BytesIO(stream),
-        [saved.described for saved in images],
+        [described(saved, {}) for saved in images],
         progress=Silent(),
         on_layer=lambda _: None,
     )

@@ -13,10 +13,12 @@ import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import psutil
 import pytest
 import zstandard
 
 from containerpkg.definitions.project import Layers
+from containerpkg.engines.protocol import EngineImage
 from containerpkg.errors import StoreError
 from containerpkg.progress import Silent
 from containerpkg.store import codec
@@ -28,6 +30,7 @@ from tests.unit.store.saved import (
     Saved,
     archive,
     containerd_gzip,
+    described,
     docker20,
     docker25,
     image,
@@ -48,17 +51,17 @@ def store(tmp_path: Path) -> ContentStore:
 def take(
     store: ContentStore, members: Mapping[str, bytes | str | None], *images: Saved
 ) -> tuple[tuple[StoredImage, ...], list[Layer]]:
-    return take_bytes(store, archive(members), *images)
+    return take_bytes(store, archive(members), *(described(one, members) for one in images))
 
 
 def take_bytes(
-    store: ContentStore, stream: bytes, *images: Saved
+    store: ContentStore, stream: bytes, *images: EngineImage
 ) -> tuple[tuple[StoredImage, ...], list[Layer]]:
     told: list[Layer] = []
     stored = import_images(
         store,
         io.BytesIO(stream),
-        [saved.described for saved in images],
+        images,
         progress=Silent(),
         on_layer=told.append,
     )
@@ -143,6 +146,7 @@ def test_two_images_of_every_form(store: ContentStore, form: Form, layers: Layer
     stored, told = take(store, form(ONE, TWO), TWO, ONE)
     assert stored == (second, first)
     assert (store.image(ONE.id), store.image(TWO.id)) == (first, second)
+    assert store.image(described(ONE, form(ONE, TWO)).id) == first
     assert sorted(told, key=str) == sorted(second.layers, key=str)  # each layer once
     assert blobs(store) == {
         first.manifest.digest: manifest,
@@ -279,14 +283,14 @@ def _holding(members: Mapping[str, bytes | str | None], content: bytes) -> list[
 def test_a_stream_that_ends_early(store: ContentStore, form: Form, place: int) -> None:
     stream = archive(form(ONE))
     with pytest.raises(StoreError, match=r"^the engine's stream") as caught:
-        take_bytes(store, stream[:place], ONE)
+        take_bytes(store, stream[:place], described(ONE, form(ONE)))
     assert caught.value.hint
     assert store.image(ONE.id) is None
     whole = {sha256(blob): blob for blob in (packed(one, Layers()) for one in ONE.layers)}
     kept = blobs(store)
     assert {name: whole.get(name) for name in kept} == kept
     assert list((store.root / "tmp").iterdir()) == []
-    assert take_bytes(store, stream, ONE)[0] == (expected(ONE, Layers())[0],)
+    assert take_bytes(store, stream, described(ONE, form(ONE)))[0] == (expected(ONE, Layers())[0],)
 
 
 @pytest.mark.parametrize("error", [ConnectionResetError(), KeyboardInterrupt()])
@@ -305,7 +309,9 @@ def test_an_engine_that_dies_or_a_person_who_interrupts(
             return data
 
     with pytest.raises(type(error)):
-        import_images(store, Dying(), [saved.described], progress=Silent(), on_layer=lambda _: None)
+        import_images(
+            store, Dying(), [described(saved, {})], progress=Silent(), on_layer=lambda _: None
+        )
     assert blobs(store) == {}
     assert list((store.root / "tmp").iterdir()) == []
 
@@ -346,11 +352,11 @@ def test_a_damaged_or_missing_part(
         import_images(
             store,
             io.BytesIO(archive(members)),
-            [ONE.described],
+            [described(ONE, members)],
             progress=Silent(),
             on_layer=told.append,
         )
-    missing = sha256(MIDDLE) if part is MIDDLE else ONE.id
+    missing = sha256(MIDDLE) if part is MIDDLE else described(ONE, members).id
     assert caught.value.hint
     assert missing in caught.value.message or " is damaged: " in caught.value.message
     assert store.image(ONE.id) is None
@@ -372,6 +378,27 @@ def test_the_images_of_a_wrong_stream_are_named(store: ContentStore) -> None:
     assert caught.value.message == (
         f"the engine's stream lacks image {ONE.id}; it holds {TWO.id.removeprefix('sha256:')}.json"
     )
+
+
+def test_a_layer_is_on_disk_before_it_has_its_name(
+    store: ContentStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its record is written to disk, and must not outlive it."""
+    written: set[int] = set()
+    fsync, rename = os.fsync, Path.rename
+
+    def written_out(handle: int) -> None:
+        written.add(os.fstat(handle).st_ino)
+        fsync(handle)
+
+    def named(path: Path, target: Path) -> Path:
+        assert path.stat().st_ino in written
+        return rename(path, target)
+
+    monkeypatch.setattr(os, "fsync", written_out)
+    monkeypatch.setattr(Path, "rename", named)
+    take(store, docker20(TWO), TWO)
+    assert {path.stat().st_ino for path in store.root.glob("blobs/*/*")} <= written
 
 
 def test_a_full_disk_ends_the_import_and_keeps_what_was_complete(
@@ -399,16 +426,15 @@ def test_a_full_disk_ends_the_import_and_keeps_what_was_complete(
 def test_what_a_few_bytes_unpack_to_does_not_fill_the_memory(store: ContentStore) -> None:
     saved = image(archive({"sparse": bytes(100 << 20)}))
     members = containerd_gzip(saved)
-    stream, described = archive(members), saved.described
+    stream, told = archive(members), described(saved, members)
     del members
-    diff_ids = described.diff_ids
     tracemalloc.start()
     (stored,) = import_images(
-        store, io.BytesIO(stream), [described], progress=Silent(), on_layer=lambda _: None
+        store, io.BytesIO(stream), [told], progress=Silent(), on_layer=lambda _: None
     )
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert tuple(one.diff_id for one in stored.layers) == diff_ids
+    assert tuple(one.diff_id for one in stored.layers) == told.diff_ids
     assert peak < 24 << 20
 
 
@@ -420,8 +446,8 @@ class TestEncoder:
         self, form: Layers, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         found = set()
-        for processors in (1, 2, 5):
-            for piece in (1 << 20, 77_777):
+        for processors in (1, 2, 64):
+            for piece in (1 << 20, 77_777, len(self.CONTENT)):
                 monkeypatch.setattr(os, "sched_getaffinity", lambda _, n=processors: set(range(n)))
                 encoder = codec.encoder(form)
                 out = b"".join(
@@ -431,6 +457,15 @@ class TestEncoder:
                 found.add(out + encoder.flush())
         (out,) = found
         assert unpacked(out) == self.CONTENT
+
+    def test_memory_does_not_grow_with_the_processors(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(64)))
+        before = psutil.Process().num_threads()
+        encoder = codec.encoder(Layers())
+        encoder.compress(self.CONTENT)
+        assert psutil.Process().num_threads() - before == 4
 
     def test_gzip_carries_neither_time_nor_name(self) -> None:
         encoder = codec.encoder(Layers(compression="gzip"))

@@ -58,14 +58,14 @@ class _Size(click.ParamType[int]):
 @click.option(
     "--since",
     metavar="LIST",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=click.Path(dir_okay=False, path_type=Path),
     help="Leave out the packages in this list, which the site has.",
 )
 @click.option("--all", "everything", is_flag=True, help="Take older packages too.")
 @click.option(
     "--repository",
     "folder",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    type=click.Path(file_okay=False, path_type=Path),
     help="The repository; by default that of the project.",
 )
 @options.sign

@@ -17,13 +17,13 @@ from containerpkg.errors import UsageError
     nargs=-1,
     required=True,
     metavar="RPM|FOLDER...",
-    type=click.Path(exists=True, path_type=Path),
+    type=click.Path(path_type=Path),
 )
 @click.option(
     "--key",
     "key_file",
     metavar="FILE",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=click.Path(dir_okay=False, path_type=Path),
     help="The public key that everything must be signed with.",
 )
 @click.option("--no-signatures", is_flag=True, help="Check digests alone.")
@@ -63,6 +63,9 @@ def verify_command(
 
     if key_file and no_signatures:
         raise UsageError("--key does not go with --no-signatures", hint="leave one of them away")
+    for place in places:
+        if not place.exists():
+            raise UsageError(f"there is no {place}", hint="name a package, a folder, a repository")
     with tempfile.TemporaryDirectory(prefix="containerpkg-") as folder:
         keyring = None
         if not no_signatures:

@@ -33,9 +33,13 @@ _PACKAGES: Mapping[str, tuple[str, str]] = {
     "debootstrap": ("debootstrap", "debootstrap"),
     "docker": ("docker.io", "docker-ce"),
     "git": ("git", "git-core"),
+    "gpg": ("gnupg", "gnupg2"),
+    "gpgv": ("gpgv", "gnupg2"),
     "podman": ("podman", "podman"),
     "rpmbuild": ("rpm", "rpm-build"),
+    "rpmsign": ("rpm", "rpm-sign"),
     "systemd-analyze": ("systemd", "systemd"),
+    "xorriso": ("xorriso", "xorriso"),
 }
 
 _running: set[subprocess.Popen[bytes]] = set()

@@ -17,6 +17,7 @@ from containerpkg.errors import UsageError
 @options.selection
 @options.building
 @options.places
+@options.sign
 @options.force
 @click.option("--no-build", is_flag=True, help="Take the images from the engine as they are.")
 @options.dry_run
@@ -32,19 +33,21 @@ def make_command(
     force: bool,
     output: Path | None,
     store: Path | None,
+    sign: str | None,
     no_build: bool,
     dry_run: bool,
     as_json: bool,
 ) -> int:
     """Build, package and publish IMAGEs, or all of them.
 
-    What is there already is not done again: a second run does nothing and says so. A run that
-    was broken off, at any moment, is finished by the next.
+      What is there already is not done again: a second run does nothing and says so. A run that
+      was broken off, at any moment, is finished by the next.
 
-    \b
-    Examples:
-      containerpkg make
-      containerpkg make redis --with-children --output /srv/yum
+      \b
+      Examples:
+        containerpkg make
+        containerpkg make redis --with-children --output /srv/yum
+    containerpkg make --sign release@example.com
     """
     from containerpkg.engines.choice import choose_engine
     from containerpkg.release.make import Options, Workshop
@@ -54,7 +57,7 @@ def make_command(
             "--no-build does not go with --force or --no-cache",
             hint="leave --no-build away to build the images",
         )
-    project = options.load(context, output=output, store=store)
+    project = options.load(context, output=output, store=store, sign=sign)
     images = options.select_images(
         project, names, with_parents=with_parents, with_children=with_children
     )
@@ -76,6 +79,7 @@ def make_command(
 @click.command("package", cls=options.Command)
 @options.selection
 @options.places
+@options.sign
 @click.option("--rebuild", is_flag=True, help="Make packages again that are there already.")
 @options.dry_run
 @options.as_json
@@ -87,6 +91,7 @@ def package_command(
     with_children: bool,
     output: Path | None,
     store: Path | None,
+    sign: str | None,
     rebuild: bool,
     dry_run: bool,
     as_json: bool,
@@ -99,7 +104,7 @@ def package_command(
     """
     from containerpkg.release.make import Options, Plan, Workshop
 
-    project = options.load(context, output=output, store=store)
+    project = options.load(context, output=output, store=store, sign=sign)
     images = options.select_images(
         project, names, with_parents=with_parents, with_children=with_children
     )

@@ -82,6 +82,13 @@ def places(command: Function) -> Function:
     return command
 
 
+sign = click.option(
+    "--sign",
+    metavar="KEY",
+    help="Sign packages and metadata with this GnuPG key, whatever 'signing:' says.",
+)
+
+
 def building(command: Function) -> Function:
     """How images are built."""
     for decorate in (
@@ -106,15 +113,23 @@ as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON on st
 
 
 def load(
-    context: click.Context, *, output: Path | None = None, store: Path | None = None
+    context: click.Context,
+    *,
+    output: Path | None = None,
+    store: Path | None = None,
+    sign: str | None = None,
 ) -> Project:
-    """The project of this command line, with the folders that it names."""
+    """The project of this command line, with the folders and the key that it names."""
     from containerpkg.definitions.load import load_project
+    from containerpkg.definitions.project import Signing
 
     project = load_project(context.obj.folder)
-    changes = {
+    changes: dict[str, object] = {
         key: str(path.absolute()) for key, path in (("output", output), ("store", store)) if path
     }
+    if sign:
+        signing = project.file.signing or Signing(key=sign)
+        changes["signing"] = signing.model_copy(update={"key": sign})
     if not changes:
         return project
     from dataclasses import replace

@@ -14,6 +14,7 @@ from containerpkg.errors import UsageError
 
 # Help is shown without importing the commands, so their first lines stand here.
 _COMMANDS = {
+    "bundle": ("bundling", "Make one file of the repository, to be carried in."),
     "build": ("building", "Build images, parents before children, into the store."),
     "check": ("inspecting", "Find everything that is wrong without building."),
     "completion": ("completing", "Print a shell completion script."),
@@ -23,6 +24,7 @@ _COMMANDS = {
     "package": ("making", "Package images that are in the store."),
     "save": ("saving", "Write images from the store as one docker-archive."),
     "schema": ("inspecting", "Print the JSON Schema of a definition file."),
+    "verify": ("verifying", "Check packages from the signature to the layers."),
 }
 
 _EPILOG = """\b

@@ -94,6 +94,20 @@ class Repository(Model):
     """The address in the .repo file; by default the folder it was made in."""
 
 
+class Signing(Model):
+    """Who signs packages and metadata; without it neither is signed."""
+
+    key: Line
+    """The fingerprint, the key ID or the mail address of a secret key that GnuPG has."""
+
+    home: Line | None = None
+    """GnuPG's folder; relative to the project's folder. By default that of the user."""
+
+    passphrase_file: Line | None = None
+    """A file whose first line is the key's passphrase; relative to the project's folder. Without
+    it the variable CONTAINERPKG_SIGNING_PASSPHRASE is taken, and else gpg-agent has to know."""
+
+
 class ProjectFile(Model):
     """The content of ``containerpkg.yaml``."""
 
@@ -126,6 +140,9 @@ class ProjectFile(Model):
 
     repository: Repository = Repository()
     """Settings of the yum repository."""
+
+    signing: Signing | None = None
+    """Who signs packages and metadata."""
 
     output: Line = "out"
     """The folder that packages and the repository go to."""

@@ -12,7 +12,7 @@ import errno
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -63,13 +63,14 @@ def build(
     work_dir: Path,
     output_dir: Path,
     *,
+    finish: Callable[[Path], None] | None = None,
     run: Run = process.run,
 ) -> Path:
     """Build the package of ``plan`` and return its file in ``output_dir``.
 
     The files are staged below ``work_dir``, which should be on the file system of the content
-    store so that they can be links. The finished package appears in one step and replaces one of
-    its name. Several builds may run at once.
+    store so that they can be links. The package is handed to ``finish``, which may sign it, and
+    then appears in one step and replaces one of its name. Several builds may run at once.
 
     Raises :class:`ToolError` if rpmbuild or its settings are missing, :class:`PackageError` if it
     fails, and :class:`HostError` if a file cannot be read or written.
@@ -96,8 +97,10 @@ def build(
                 f"rpmbuild could not build the package {plan.nevra}:\n{error.tail}",
                 hint="if the project has templates of its own in spec-templates/, look there first",
             ) from error
+        if finish:
+            finish(room / "out" / plan.nevra.filename)
         with _host_errors(plan):
-            return _publish(room / "out" / plan.nevra.filename, output_dir)
+            return publish(room / "out" / plan.nevra.filename, output_dir)
 
 
 def _full(plan: PackagePlan, room: Path) -> bool:
@@ -186,7 +189,8 @@ def _put(file: PackageFile, path: Path, plan: PackagePlan) -> None:
     os.utime(path, (time, time), follow_symlinks=False)
 
 
-def _publish(built: Path, output_dir: Path) -> Path:
+def publish(built: Path, output_dir: Path) -> Path:
+    """Move a package to ``output_dir`` in one step, in place of one of its name; its new path."""
     target = output_dir / built.name
     output_dir.mkdir(parents=True, exist_ok=True)
     built.chmod(0o644)

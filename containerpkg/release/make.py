@@ -20,16 +20,19 @@ from containerpkg.errors import (
     ContainerpkgError,
     EngineError,
     PackageError,
+    RepositoryError,
     StoreError,
 )
 from containerpkg.files import locked, make_public, sweep
+from containerpkg.packages import signing
+from containerpkg.packages.signing import Signer
 from containerpkg.process import missing_tool
 from containerpkg.progress import Progress
 from containerpkg.release.building import Builder, BuildOutcome, taken_from_engine
 from containerpkg.release.builds import BuildStep, plan_builds
 from containerpkg.release.packages import PackagePlanner
 from containerpkg.release.packaging import Packaged, PackagedImage, Packager
-from containerpkg.repository.metadata import PACKAGES, publish_metadata
+from containerpkg.repository.metadata import PACKAGES, SIGNATURE, publish_metadata
 from containerpkg.repository.repofile import write_repo_file
 from containerpkg.store.content import ContentStore, Layer, StoredImage
 from containerpkg.store.importer import TASK, import_images
@@ -60,7 +63,7 @@ class PlannedPackage:
     """What would be done for one package."""
 
     name: str
-    action: Literal["make", "keep"]
+    action: Literal["make", "keep", "sign"]
     reason: str
 
 
@@ -156,7 +159,7 @@ class Workshop:
         planner = self._planner(rebuild=rebuild)
         steps = [planner.image(i, stored) for i, stored in images if i.file.packaged]
         layers = {layer.diff_id: layer for step in steps for layer in step.layers}
-        return (
+        planned = (
             *(
                 PlannedPackage(name=s.plan.nevra.name, action=s.action, reason=s.reason)
                 for s in map(planner.layer, layers.values())
@@ -165,6 +168,18 @@ class Workshop:
                 PlannedPackage(name=s.image.package, action=s.action, reason=s.reason)
                 for s in steps
             ),
+        )
+        anew = {package.name for package in planned if rebuild}
+        return (*planned, *self._plan_signatures(anew))
+
+    def _plan_signatures(self, anew: set[str]) -> tuple[PlannedPackage, ...]:
+        """Packages that are there and get a signature, unless one of their name is made anew."""
+        with self._signer() as signer:
+            names = signing.unsigned(signer, self.repository / PACKAGES) if signer else ()
+        return tuple(
+            PlannedPackage(name=name, action="sign", reason="not signed by the key")
+            for name in names
+            if name.rsplit("-", 2)[0] not in anew
         )
 
     def _planner(self, *, rebuild: bool) -> PackagePlanner:
@@ -214,7 +229,9 @@ class Workshop:
         Images that fail are in the report; the others are published.
         """
         with self.store.locked(), self._packager(options) as packager:
-            outcomes = self._build(images, engine, options, programs=("rpmbuild",))
+            outcomes = self._build(
+                images, engine, options, programs=("rpmbuild",), signer=packager.signer
+            )
             self._import(outcomes, engine, packager)
             return self._publish(outcomes, packager)
 
@@ -225,8 +242,9 @@ class Workshop:
         options: Options,
         *,
         programs: Sequence[str] = (),
+        signer: Signer | None = None,
     ) -> tuple[BuildOutcome, ...]:
-        """Build what has to be, unless one of ``programs``, which come later, is missing."""
+        """Build what has to be, unless ``programs`` or ``signer``, needed later, will fail."""
         if options.no_build:
             return taken_from_engine(engine, images)
         builder = Builder(
@@ -243,6 +261,8 @@ class Workshop:
             for program in programs:
                 if shutil.which(program) is None:
                     raise missing_tool(program)
+            if signer:
+                signer.prove()
         return builder.run(steps)
 
     def _import(
@@ -277,10 +297,17 @@ class Workshop:
         packaged = packager.finish(stored)
         if not packaged.images and not self.repository.joinpath("repodata").exists():
             return self._report(outcomes, packaged)  # nobody wants an empty repository
-        published = publish_metadata(self.repository)
+        signer = packager.signer
+        if signer:
+            packages = self.repository / PACKAGES
+            with self.store.workspace("signing") as work:
+                for name in signing.sign_again(signer, packages, work):
+                    self.progress.note(f"signed {name}")
+        published = publish_metadata(self.repository, signer=signer)
         if published.changed:
             self.progress.note(f"repository {self.repository}: {published.packages} packages")
-        write_repo_file(self.project.file.repository, self.repository)
+        key = signer.public_key() if signer else None
+        write_repo_file(self.project.file.repository, self.repository, key=key)
         return self._report(outcomes, packaged, repository=self.repository)
 
     def _report(
@@ -311,6 +338,7 @@ class Workshop:
             make_public(output)
             stack.enter_context(locked(output / ".lock", what=f"the output folder {output}"))
             sweep(output / REPOSITORY)
+            signer = stack.enter_context(self._signer())
             work = stack.enter_context(self.store.workspace("packages"))
             packager = Packager(
                 self.project,
@@ -320,9 +348,26 @@ class Workshop:
                 work,
                 planner=self._planner(rebuild=options.rebuild_packages),
                 progress=self.progress,
+                signer=signer,
             )
             stack.callback(packager.close)
             yield packager
+
+    @contextmanager
+    def _signer(self) -> Iterator[Signer | None]:
+        """The project's signer, if it has one."""
+        if self.project.file.signing is None:
+            signature = self.repository / "repodata" / SIGNATURE
+            if signature.exists():
+                raise RepositoryError(
+                    f"the repository {self.repository} is signed, and this run has no key",
+                    hint="name the key: --sign KEY, or 'signing:' in containerpkg.yaml; to go on "
+                    f"without signatures, which its sites will refuse, remove {signature}",
+                )
+            yield None
+            return
+        with signing.opened(self.project.file.signing, self.project.root) as signer:
+            yield signer
 
 
 def _described(engine: Engine, image_id: str) -> EngineImage:

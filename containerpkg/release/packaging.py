@@ -15,6 +15,8 @@ from containerpkg.definitions.project import Image, Project
 from containerpkg.errors import PackageError
 from containerpkg.files import make_public
 from containerpkg.packages import rpmbuild
+from containerpkg.packages.plan import PackagePlan
+from containerpkg.packages.signing import Signer
 from containerpkg.progress import Progress
 from containerpkg.release.packages import ImageStep, PackagePlanner, has_package
 from containerpkg.release.unitcheck import find_unit_problems
@@ -52,7 +54,7 @@ class Packaged:
 
 
 class Packager:
-    """Makes what ``planner`` plans into ``folder``."""
+    """Makes what ``planner`` plans into ``folder``, signed by ``signer`` if there is one."""
 
     def __init__(
         self,
@@ -64,8 +66,10 @@ class Packager:
         *,
         planner: PackagePlanner,
         progress: Progress,
+        signer: Signer | None = None,
         run: process.Run = process.run,
     ) -> None:
+        self.signer = signer
         self._project, self._store, self._records = project, store, records
         self._folder, self._work = folder, work
         self._planner, self._progress, self._run = planner, progress, run
@@ -112,7 +116,7 @@ class Packager:
         if step.action == "keep":
             return False
         self._store.verified(layer.blob)
-        rpmbuild.build(step.plan, self._work, self._folder, run=self._run)
+        self._build(step.plan)
         return True
 
     def _package(self, image: Image, stored: StoredImage) -> tuple[ImageStep, PackageRecord]:
@@ -142,9 +146,13 @@ class Packager:
             for blob in (step.stored.manifest, step.stored.config, *carried):
                 self._store.verified(blob)
             plan = self._planner.plan(step.image, step.stored, record.stamp)
-            rpmbuild.build(plan, self._work, self._folder, run=self._run)
+            self._build(plan)
             self._progress.note(f"package {plan.nevra}")
         return record
+
+    def _build(self, plan: PackagePlan) -> None:
+        finish = self.signer.sign_package if self.signer else None
+        rpmbuild.build(plan, self._work, self._folder, finish=finish, run=self._run)
 
     def _check_units(self, image: Image) -> None:
         """Raise :class:`PackageError` for units that a host would not take."""

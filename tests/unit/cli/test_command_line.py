@@ -421,7 +421,7 @@ class TestCompletion:
     @pytest.mark.parametrize(
         ("words", "offered"),
         [
-            ("containerpkg b", ["plain,build"]),
+            ("containerpkg bui", ["plain,build"]),
             ("containerpkg list r", ["plain,redis"]),
             ("containerpkg save x", []),
             ("containerpkg graph --format m", ["plain,mermaid"]),

@@ -338,7 +338,7 @@ def make(workshop, engine, rpmbuild, monkeypatch):
     """``make`` of a project as its files are now."""
     engine.sizes |= {"base": 3 * MIB, "app": 2 * MIB}
     monkeypatch.setattr(Packager.__init__, "__kwdefaults__", {"run": rpmbuild})
-    monkeypatch.setattr("containerpkg.release.make.publish_metadata", lambda _: PUBLISHED)
+    monkeypatch.setattr("containerpkg.release.make.publish_metadata", lambda _, signer: PUBLISHED)
     monkeypatch.setattr("shutil.which", lambda _: "/bin/true")
 
     def run(root: Path):

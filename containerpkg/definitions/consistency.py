@@ -30,7 +30,7 @@ def find_inconsistencies(reading: Reading) -> tuple[Problem, ...]:
         *_parent_problems(reading),
         *_cycle_problems(reading),
         *_package_problems(reading),
-        *_service_name_problems(reading),
+        *_unit_name_problems(reading),
         *_host_path_problems(reading),
         *(
             problem
@@ -123,17 +123,34 @@ def _package_problems(reading: Reading) -> Iterator[Problem]:
         first.setdefault(package, name)
 
 
-def _service_name_problems(reading: Reading) -> Iterator[Problem]:
+def _unit_name_problems(reading: Reading) -> Iterator[Problem]:
+    """Every unit that Quadlet makes of a file needs a name of its own, among all images."""
     first: dict[str, str] = {}
-    for name, file in reading.files.items():
-        for service in file.model.services:
-            if service in first:
+    for image, file in reading.files.items():
+        for keys, unit, what in _units(image, file.model):
+            # Services of an image may well share a volume.
+            if (other := first.setdefault(unit, what)) != what:
                 yield file.problem(
-                    ("services", service),
-                    f"the image '{first[service]}' has a service of this name too",
+                    keys,
+                    f"{unit}.service is already the unit of {other}",
                     hint="unit names are shared by all images of a project; rename one",
                 )
-            first.setdefault(service, name)
+
+
+def _units(image: str, file: ImageFile) -> Iterator[tuple[tuple[str | int, ...], str, str]]:
+    """The key behind each unit of an image, the unit's name, and what it is the unit of."""
+    whose = f"the image '{image}'"
+    if file.services:
+        yield (), f"{image}-image", whose
+    for name, service in file.services.items():
+        keys = ("services", name)
+        yield keys, name, f"the service '{name}' of {whose}"
+        for volume in service.volumes:
+            unit = f"{image}-{volume}-volume"
+            yield (*keys, "volumes", volume), unit, f"the volume '{volume}' of {whose}"
+        for index, network in enumerate(service.networks):
+            unit = f"{image}-{network}-network"
+            yield (*keys, "networks", index), unit, f"the network '{network}' of {whose}"
 
 
 def _host_path_problems(reading: Reading) -> Iterator[Problem]:

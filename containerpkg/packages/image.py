@@ -3,151 +3,99 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path, PurePosixPath
 
-from containerpkg.definitions.image import ImageFile
+from containerpkg.definitions.project import Image, Project
 from containerpkg.definitions.service import Service
 from containerpkg.errors import PackageError
 from containerpkg.packages import spec
 from containerpkg.packages.layer import (
     BLOB_DIRECTORIES,
     CARRIED_BELOW,
-    Blob,
     blob_file,
     layer_nevra,
     layer_provide,
 )
 from containerpkg.packages.plan import PackageFile, PackagePlan, Symlink
-from containerpkg.packages.targets import Target
+from containerpkg.packages.targets import TARGETS
 from containerpkg.packages.version import Nevra, rpm_architecture
+from containerpkg.store.content import ContentStore, StoredImage, hex_of
+from containerpkg.store.manifest import MANIFEST
 from containerpkg.templates import render
-from containerpkg.units.quadlet import (
-    IMAGES,
-    SYSTEM,
-    UnitFile,
-    config_path,
-    render_units,
-)
+from containerpkg.units.quadlet import IMAGES, SYSTEM, UnitFile, fixed_reference, render_units
 from containerpkg.units.sysconfig import render_sysconfig, sysconfig_path
 
-_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 _REFERENCE = "org.opencontainers.image.ref.name"
 
 
-@dataclass(frozen=True, kw_only=True)
-class ImageContent:
-    """What the content store knows of an image."""
-
-    repository: str
-    """Registry and path, for example quay.io/foreman/foreman."""
-
-    tag: str
-    manifest: Blob
-    config: Blob
-    """Its digest is the image ID."""
-
-    layers: tuple[Blob, ...]
-    """From the base upwards."""
-
-    architecture: str
-    """As OCI names it, with a variant where there is one: amd64, arm/v7."""
-
-    created: int
-    """Seconds since 1970."""
-
-    manifest_type: str = _MANIFEST
-
-    @property
-    def reference(self) -> str:
-        """``REPOSITORY:TAG``"""
-        return f"{self.repository}:{self.tag}"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Origin:
-    """What a project says of all its packages; ``root`` is its folder."""
-
-    root: Path
-    vendor: str | None = None
-    packager: str | None = None
-    url: str | None = None
-
-
 def plan_image(
-    name: str,
-    file: ImageFile,
-    content: ImageContent,
-    *,
-    package: str,
-    version: str,
-    release: str,
-    folder: Path,
-    origin: Origin,
-    target: Target,
+    project: Project, image: Image, stored: StoredImage, store: ContentStore, *, stamp: str
 ) -> PackagePlan:
-    """The package of the image ``name`` with its definition ``file`` in ``folder``.
-
-    ``release`` is the release without the target's suffix, for example ``1``.
+    """The package of ``image`` of ``project``, with the release that ``stamp`` ends.
 
     Raises :class:`PackageError` for what RPM or a unit cannot carry.
     """
+    target = TARGETS[project.file.target]
+    services = image.file.services
     nevra = Nevra(
-        name=package,
-        version=version,
-        release=f"{release}{target.dist}",
-        arch=rpm_architecture(content.architecture),
+        name=image.package,
+        version=image.version,
+        release=f"{project.file.release}.{stamp}{target.dist}",
+        arch=rpm_architecture(stored.architecture),
     )
-    layers = _unique(content.layers)
-    carried = [layer for layer in layers if layer.size < CARRIED_BELOW]
-    required = [layer for layer in layers if layer.size >= CARRIED_BELOW]
-    home = f"{IMAGES}/{name}"
+    layers = list(dict.fromkeys(layer.blob for layer in stored.layers))
+    carried = [blob for blob in layers if blob.size < CARRIED_BELOW]
+    required = [blob for blob in layers if blob.size >= CARRIED_BELOW]
+    home = f"{IMAGES}/{image.name}"
     units = render_units(
-        name,
-        file.services,
-        summary=file.summary,
-        package=package,
-        repository=content.repository,
-        tag=content.tag,
-        digest=content.manifest.digest,
+        image.name,
+        services,
+        summary=image.file.summary,
+        package=image.package,
+        repository=image.repository,
+        tag=image.tag,
+        digest=stored.manifest.digest,
         podman=target.podman,
-        project=origin.root,
+        project=project.root,
     )
     files = _sorted(
         [
-            *(blob_file(blob) for blob in (content.manifest, content.config, *carried)),
-            *_layout(home, name, content, nevra, file.services),
+            *(blob_file(store, blob) for blob in (stored.manifest, stored.config, *carried)),
+            *_layout(home, image, stored),
             *(PackageFile(target=unit.path, content=unit.text) for unit in units),
-            *_configuration(file.services, folder, origin.root),
+            *_configuration(services, image.folder, project.root),
         ]
     )
-    directories = _directories(home, units, file.services, files)
-    requires = [layer_provide(layer) for layer in required]
-    if file.services:
+    directories = _directories(home, units, services, files)
+    requires = [layer_provide(blob) for blob in required]
+    if services:
         requires.append(f"podman >= {target.podman[0]}.{target.podman[1]}")
     provides = [
-        f"container({content.repository}) = {version}",
-        f"oci-manifest({content.manifest.digest})",
-        f"oci-image-id({content.config.digest})",
+        f"container({image.repository}) = {image.version}",
+        f"oci-manifest({stored.manifest.digest})",
+        f"oci-image-id({stored.config.digest})",
     ]
-    address = file.url or origin.url
+    address = image.file.url or project.file.url
     return PackagePlan(
         nevra=nevra,
-        time=content.created,
+        time=_epoch(stored.created),
         directories=directories,
         files=files,
         spec=render(
             "image.spec.j2",
             {
                 "nevra": nevra,
-                "summary": file.summary,
-                "license": file.license,
+                "summary": image.file.summary,
+                "license": image.file.license,
                 "url": spec.url(address) if address else None,
-                "vendor": origin.vendor,
-                "packager": origin.packager,
+                "vendor": project.file.vendor,
+                "packager": project.file.packager,
                 "description": spec.description(
-                    file.description or f"{file.summary}, as the image {content.reference}."
+                    image.file.description
+                    or f"{image.file.summary}, as the image {image.reference}."
                 ),
                 "provides": [spec.dependency(text) for text in provides],
                 "requires": [spec.dependency(text) for text in requires],
@@ -156,23 +104,18 @@ def plan_image(
             },
             kind="spec-templates",
             serialize=spec.line,
-            project=origin.root,
+            project=project.root,
         ),
     )
 
 
-def _layout(
-    home: str,
-    name: str,
-    content: ImageContent,
-    nevra: Nevra,
-    services: Mapping[str, Service],
-) -> list[PackageFile]:
+def _layout(home: str, image: Image, stored: StoredImage) -> list[PackageFile]:
     """The folder that is an OCI image layout and a docker-archive at once.
 
     See image-layout.md of the OCI image specification, and the manifest.json of ``docker save``.
     """
-    architecture, _, variant = content.architecture.partition("/")
+    blobs = [layer.blob for layer in stored.layers]
+    architecture, _, variant = stored.architecture.partition("/")
     platform = {"architecture": architecture, "os": "linux"}
     if variant:
         platform["variant"] = variant
@@ -181,38 +124,43 @@ def _layout(
         "mediaType": "application/vnd.oci.image.index.v1+json",
         "manifests": [
             {
-                "mediaType": content.manifest_type,
-                "digest": content.manifest.digest,
-                "size": content.manifest.size,
+                "mediaType": MANIFEST,
+                "digest": stored.manifest.digest,
+                "size": stored.manifest.size,
                 "platform": platform,
-                "annotations": {_REFERENCE: content.reference},
+                "annotations": {_REFERENCE: reference},
             }
+            # Podman takes the first, people the second.
+            for reference in (
+                fixed_reference(image.repository, stored.manifest.digest),
+                image.reference,
+            )
         ],
     }
     archive = [
         {
-            "Config": f"blobs/sha256/{content.config.hex}",
-            "RepoTags": [content.reference],
-            "Layers": [f"blobs/sha256/{layer.hex}" for layer in content.layers],
+            "Config": f"blobs/sha256/{hex_of(stored.config.digest)}",
+            "RepoTags": [image.reference],
+            "Layers": [f"blobs/sha256/{hex_of(blob.digest)}" for blob in blobs],
         }
     ]
     about = {
-        "name": name,
-        "package": nevra.name,
-        "version": nevra.version,
-        "reference": content.reference,
-        "manifest": content.manifest.digest,
-        "id": content.config.digest,
-        "architecture": content.architecture,
+        "name": image.name,
+        "package": image.package,
+        "version": image.version,
+        "reference": image.reference,
+        "manifest": stored.manifest.digest,
+        "id": stored.config.digest,
+        "architecture": stored.architecture,
         "layers": [
             {
-                "digest": layer.digest,
-                "size": layer.size,
-                "package": nevra.name if layer.size < CARRIED_BELOW else layer_nevra(layer).name,
+                "digest": blob.digest,
+                "size": blob.size,
+                "package": image.package if blob.size < CARRIED_BELOW else layer_nevra(blob).name,
             }
-            for layer in content.layers
+            for blob in blobs
         ],
-        "services": sorted(services),
+        "services": sorted(image.file.services),
     }
     return [
         PackageFile(target=f"{home}/oci-layout", content=_json({"imageLayoutVersion": "1.0.0"})),
@@ -231,7 +179,7 @@ def _configuration(
     for name, service in services.items():
         files += [
             PackageFile(
-                target=config_path(name, config),
+                target=config.host_path(name),
                 content=folder / config.source,
                 mode=int(config.mode, 8),
                 config=True,
@@ -282,8 +230,13 @@ def _sorted(files: list[PackageFile]) -> tuple[PackageFile, ...]:
     return tuple(by_target[target] for target in sorted(by_target))
 
 
-def _unique(layers: tuple[Blob, ...]) -> list[Blob]:
-    return list({layer.digest: layer for layer in layers}.values())
+def _epoch(created: str) -> int:
+    """Seconds since 1970 of an RFC 3339 time, whose fraction may have nine digits."""
+    match = re.fullmatch(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.\d+)?(Z|[+-]\d\d:\d\d)", created)
+    if not match:
+        raise PackageError(f"the image's creation time '{created}' is not an RFC 3339 time")
+    zone = "+00:00" if match[2] == "Z" else match[2]
+    return max(0, int(datetime.fromisoformat(match[1] + zone).timestamp()))
 
 
 def _json(value: object) -> str:

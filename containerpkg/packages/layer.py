@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
-from pathlib import Path
-
-from containerpkg.errors import PackageError
 from containerpkg.packages import spec
 from containerpkg.packages.plan import PackageFile, PackagePlan
 from containerpkg.packages.version import Nevra
+from containerpkg.store.content import Blob, ContentStore, hex_of
 from containerpkg.templates import render
 
 SHARE = "/usr/share/containerpkg"
@@ -26,27 +22,11 @@ CARRIED_BELOW = 1 << 20
 _TIME = 946_684_800
 
 
-@dataclass(frozen=True, kw_only=True)
-class Blob:
-    """A blob of the content store: ``sha256:`` digest, size in bytes, and its file."""
-
-    digest: str
-    size: int
-    path: Path
-
-    def __post_init__(self) -> None:
-        if not re.fullmatch(r"sha256:[0-9a-f]{64}", self.digest):
-            raise PackageError(f"{self.digest!r} is not a SHA-256 digest")
-
-    @property
-    def hex(self) -> str:
-        """The digest without its algorithm."""
-        return self.digest.removeprefix("sha256:")
-
-
 def layer_nevra(blob: Blob) -> Nevra:
     """What the package of a layer is called."""
-    return Nevra(name=f"oci-layer-{blob.hex[:16]}", version="1", release="1", arch="noarch")
+    return Nevra(
+        name=f"oci-layer-{hex_of(blob.digest)[:16]}", version="1", release="1", arch="noarch"
+    )
 
 
 def layer_provide(blob: Blob) -> str:
@@ -54,15 +34,17 @@ def layer_provide(blob: Blob) -> str:
     return f"oci-blob({blob.digest})"
 
 
-def blob_file(blob: Blob) -> PackageFile:
-    """A blob as a file of a package."""
-    return PackageFile(target=f"{BLOBS}/{blob.hex}", content=blob.path)
+def blob_file(store: ContentStore, blob: Blob) -> PackageFile:
+    """A blob of ``store`` as a file of a package."""
+    return PackageFile(
+        target=f"{BLOBS}/{hex_of(blob.digest)}", content=store.blob_path(blob.digest)
+    )
 
 
-def plan_layer(blob: Blob) -> PackagePlan:
+def plan_layer(store: ContentStore, blob: Blob) -> PackagePlan:
     """The package of one layer. No project changes it: it is the same wherever it is built."""
     nevra = layer_nevra(blob)
-    files = (blob_file(blob),)
+    files = (blob_file(store, blob),)
     return PackagePlan(
         nevra=nevra,
         time=_TIME,

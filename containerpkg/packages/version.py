@@ -29,13 +29,12 @@ _ARCHITECTURES = {
 
 @dataclass(frozen=True, kw_only=True)
 class Nevra:
-    """What identifies a package: name, epoch, version, release and architecture.
+    """What identifies a package: name, version, release and architecture; there is no epoch.
 
     Raises :class:`PackageError` for a part that RPM does not allow.
     """
 
     name: str
-    epoch: int | None = None
     version: str
     release: str
     arch: str
@@ -55,36 +54,12 @@ class Nevra:
                 )
 
     def __str__(self) -> str:
-        epoch = "" if self.epoch is None else f"{self.epoch}:"
-        return f"{self.name}-{epoch}{self.version}-{self.release}.{self.arch}"
-
-    @property
-    def evr(self) -> str:
-        """``[EPOCH:]VERSION-RELEASE``, as dependencies are written."""
-        return ("" if self.epoch is None else f"{self.epoch}:") + f"{self.version}-{self.release}"
+        return f"{self.name}-{self.version}-{self.release}.{self.arch}"
 
     @property
     def filename(self) -> str:
-        """The name of the package's file, in which no epoch is written."""
-        return f"{self.name}-{self.version}-{self.release}.{self.arch}.rpm"
-
-
-def parse_nevra(text: str) -> Nevra:
-    """The parts of ``NAME-[EPOCH:]VERSION-RELEASE.ARCH``.
-
-    Raises :class:`PackageError` if ``text`` is not of that form.
-    """
-    match = re.fullmatch(r"(.+)-(?:(\d+):)?([^-:]+)-([^-]+)\.([^.-]+)", text)
-    if not match:
-        raise PackageError(f"{text!r} is not NAME-[EPOCH:]VERSION-RELEASE.ARCH")
-    name, epoch, version, release, arch = match.groups()
-    return Nevra(
-        name=name,
-        epoch=None if epoch is None else int(epoch),
-        version=version,
-        release=release,
-        arch=arch,
-    )
+        """The name of the package's file."""
+        return f"{self}.rpm"
 
 
 def rpm_architecture(oci: str) -> str:

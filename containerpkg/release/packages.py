@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
 from containerpkg.definitions.project import Image, Project
-from containerpkg.errors import PackageError
 from containerpkg.files import sha256_file, sha256_text
-from containerpkg.packages.image import ImageContent, Origin, plan_image
-from containerpkg.packages.layer import BLOBS, CARRIED_BELOW, Blob, plan_layer
+from containerpkg.packages.image import plan_image
+from containerpkg.packages.layer import BLOBS, CARRIED_BELOW, plan_layer
 from containerpkg.packages.plan import PackagePlan
-from containerpkg.packages.targets import TARGETS
-from containerpkg.store.content import Blob as StoredBlob
 from containerpkg.store.content import ContentStore, Layer, StoredImage
 from containerpkg.store.records import PackageRecord, Records
 
@@ -75,11 +70,10 @@ class PackagePlanner:
     ) -> None:
         self._project, self._store, self._records = project, store, records
         self._folder, self._rebuild = folder, rebuild
-        self._target = TARGETS[project.file.target]
 
     def layer(self, layer: Layer) -> LayerStep:
         """The step for a layer that has a package of its own."""
-        plan = plan_layer(self._blob(layer.blob))
+        plan = plan_layer(self._store, layer.blob)
         make, reason = self._needed(plan)
         return LayerStep(layer=layer, plan=plan, action="make" if make else "keep", reason=reason)
 
@@ -112,35 +106,11 @@ class PackagePlanner:
     def history(self, image: Image) -> tuple[PackageRecord, ...]:
         """The releases for this target, of whatever version, oldest first."""
         records = self._records.packages(image.package)
-        return tuple(record for record in records if record.target == self._target.name)
+        return tuple(record for record in records if record.target == self._project.file.target)
 
     def plan(self, image: Image, stored: StoredImage, stamp: str) -> PackagePlan:
         """The package of ``image`` with the release that ``stamp`` ends."""
-        project = self._project.file
-        return plan_image(
-            image.name,
-            image.file,
-            ImageContent(
-                repository=image.repository,
-                tag=image.tag,
-                manifest=self._blob(stored.manifest),
-                config=self._blob(stored.config),
-                layers=tuple(self._blob(layer.blob) for layer in stored.layers),
-                architecture=stored.architecture,
-                created=_epoch(stored.created),
-            ),
-            package=image.package,
-            version=image.version,
-            release=f"{project.release}.{stamp}",
-            folder=image.folder,
-            origin=Origin(
-                root=self._project.root,
-                vendor=project.vendor,
-                packager=project.packager,
-                url=project.url,
-            ),
-            target=self._target,
-        )
+        return plan_image(self._project, image, stored, self._store, stamp=stamp)
 
     def _needed(self, plan: PackagePlan) -> tuple[bool, str]:
         if self._rebuild:
@@ -148,9 +118,6 @@ class PackagePlanner:
         if (self._folder / plan.nevra.filename).exists():
             return False, "there"
         return True, f"not in {self._folder}"
-
-    def _blob(self, blob: StoredBlob) -> Blob:
-        return Blob(digest=blob.digest, size=blob.size, path=self._store.blob_path(blob.digest))
 
 
 def _content_key(plan: PackagePlan) -> str:
@@ -167,12 +134,3 @@ def _content_key(plan: PackagePlan) -> str:
             inside = str(file.content)
         parts.append(f"{file.target} {file.mode:o} {file.config} {inside}")
     return sha256_text("\n".join(parts))
-
-
-def _epoch(created: str) -> int:
-    """Seconds since 1970 of an RFC 3339 time, whose fraction may have nine digits."""
-    match = re.fullmatch(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.\d+)?(Z|[+-]\d\d:\d\d)", created)
-    if not match:
-        raise PackageError(f"the image's creation time '{created}' is not an RFC 3339 time")
-    zone = "+00:00" if match[2] == "Z" else match[2]
-    return max(0, int(datetime.fromisoformat(match[1] + zone).timestamp()))

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from containerpkg.definitions.model import duration_seconds
-from containerpkg.definitions.service import ConfigFile, Health, Mount, Service
+from containerpkg.definitions.service import Health, Mount, Service
 from containerpkg.errors import PackageError
 from containerpkg.templates import render
 from containerpkg.units import systemd
@@ -36,11 +35,6 @@ class UnitFile:
     text: str
 
 
-def config_path(service: str, config: ConfigFile) -> str:
-    """Where the host keeps a service's configuration file."""
-    return config.path or f"/etc/{service}/{PurePosixPath(config.source).name}"
-
-
 def render_units(
     image: str,
     services: Mapping[str, Service],
@@ -59,11 +53,10 @@ def render_units(
     ``digest`` is the manifest digest (``sha256:`` and 64 hexadecimal digits), ``project`` the root
     of the project whose templates come first. An image without services has no units.
 
-    Raises :class:`PackageError` for a value that no unit can carry, and for two units of a name.
+    Raises :class:`PackageError` for a value that no unit can carry.
     """
     if not services:
         return ()
-    _no_clashes(image, services)
     files: dict[str, str] = {}
 
     def add(path: str, template: str, values: Mapping[str, object]) -> None:
@@ -77,25 +70,39 @@ def render_units(
         "repository": argument(repository),
         "digest": argument(digest),
         "reference": argument(f"{repository}:{tag}"),
+        "fixed_reference": argument(fixed_reference(repository, digest)),
         "layout": argument(f"{IMAGES}/{image}"),
+        "podman_5": podman >= (5, 0),
+        # Its one key came with 5.3.
+        "quadlet_section": podman >= (5, 3),
     }
     longest = max(duration_seconds(service.start_timeout) for service in services.values())
     add(f"{QUADLET}/{image}.image", "quadlet.image.j2", common | {"start_timeout": longest})
     add(f"{SYSTEM}/{image}-image.service.d/50-containerpkg.conf", "image.service.conf.j2", common)
     for name, service in services.items():
         try:
-            values = common | _container(image, name, service, summary=summary, podman=podman)
+            values = common | _container(image, name, service, summary=summary)
         except PackageError as error:
             raise PackageError(f"service '{name}': {error.message}", hint=error.hint) from error
         add(f"{QUADLET}/{name}.container", "quadlet.container.j2", values)
         if service.environment:
             files[defaults_path(image, name)] = render_defaults(service.environment)
-        # Images may share a volume or a network: its unit is the same in every package.
-        for volume in service.volumes:
-            add(f"{QUADLET}/{volume}.volume", "quadlet.volume.j2", {"name": names([volume])})
-        for network in service.networks:
-            add(f"{QUADLET}/{network}.network", "quadlet.network.j2", {"name": names([network])})
+        # Images may share a volume or a network. Each package has a unit of its own for it, or an
+        # update of one would conflict with the others as soon as a template changes.
+        for kind, shared in (("volume", service.volumes), ("network", service.networks)):
+            for each in shared:
+                unit = f"{image}-{each}"
+                own = {"unit": names([unit]), "name": names([each])}
+                add(f"{QUADLET}/{unit}.{kind}", f"quadlet.{kind}.j2", common | own)
     return tuple(UnitFile(path=path, text=text) for path, text in sorted(files.items()))
+
+
+def fixed_reference(repository: str, digest: str) -> str:
+    """The image under a tag that never means another, so that an update leaves the old its name.
+
+    Podman finds an image by its digest as long as it has any name in that repository.
+    """
+    return f"{repository}:{digest.replace(':', '-')}"
 
 
 def defaults_path(image: str, service: str) -> str:
@@ -103,9 +110,7 @@ def defaults_path(image: str, service: str) -> str:
     return f"{IMAGES}/{image}/{service}.env"
 
 
-def _container(
-    image: str, name: str, service: Service, *, summary: str, podman: Podman
-) -> dict[str, object]:
+def _container(image: str, name: str, service: Service, *, summary: str) -> dict[str, object]:
     """The values of ``quadlet.container.j2``."""
     entrypoint = service.entrypoint
     return {
@@ -114,18 +119,20 @@ def _container(
         "requires": names(service.requires),
         "wants": names(service.wants),
         "after": names(service.after),
-        "podman_5": podman >= (5, 0),
         "entrypoint": argument(entrypoint) if entrypoint else None,
-        "entrypoint_option": systemd.words([f"--entrypoint={entrypoint}"]),
+        "entrypoint_option": systemd.words([f"--entrypoint={entrypoint}"]) if entrypoint else None,
         "command": systemd.words(service.command),
         "user": argument(service.user) if service.user else None,
         "ports": [argument(port) for port in service.ports],
-        "networks": [argument(f"{network}.network") for network in service.networks],
+        "networks": [argument(f"{image}-{network}.network") for network in service.networks],
         "volumes": [
-            *(argument(f"{volume}.volume:{at}:rw") for volume, at in service.volumes.items()),
+            *(
+                argument(f"{image}-{volume}.volume:{at}:rw")
+                for volume, at in service.volumes.items()
+            ),
             *(_mount(mount) for mount in service.mounts),
             # A single file below /etc has a label that SELinux hides from containers.
-            *(argument(f"{config_path(name, c)}:{c.target}:ro,z") for c in service.config),
+            *(argument(f"{c.host_path(name)}:{c.target}:ro,z") for c in service.config),
         ],
         "defaults": argument(defaults_path(image, name)) if service.environment else None,
         "sysconfig": argument(sysconfig_path(name)),
@@ -161,17 +168,3 @@ def _health(health: Health) -> dict[str, object]:
         "retries": health.retries,
         "start_period": duration_seconds(health.start_period),
     }
-
-
-def _no_clashes(image: str, services: Mapping[str, Service]) -> None:
-    """Every unit that Quadlet makes of a file needs a name of its own."""
-    made = Counter(list(services))
-    made[f"{image}-image"] += 1
-    made.update({f"{v}-volume" for service in services.values() for v in service.volumes})
-    made.update({f"{n}-network" for service in services.values() for n in service.networks})
-    for name, count in made.items():
-        if count > 1:
-            raise PackageError(
-                f"image '{image}' would have two units called {name}.service",
-                hint="rename the service",
-            )

@@ -5,65 +5,75 @@ import random
 import shutil
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from containerpkg import process
+from containerpkg.definitions.dockerfile import Dockerfile
 from containerpkg.definitions.image import ImageFile
+from containerpkg.definitions.project import Image, Layers, Project, ProjectFile
 from containerpkg.errors import PackageError
 from containerpkg.files import sha256_file, sha256_text
 from containerpkg.packages import rpmbuild
-from containerpkg.packages.image import ImageContent, Origin, plan_image
-from containerpkg.packages.layer import Blob, plan_layer
+from containerpkg.packages.image import plan_image
+from containerpkg.packages.layer import plan_layer
 from containerpkg.packages.plan import PackagePlan
-from containerpkg.packages.targets import TARGETS
+from containerpkg.store.content import Blob, ContentStore, Layer, StoredImage, hex_of
 
 ROOT = Path(__file__).resolve().parents[2]
 JOINER = "\u2060"
 
 
-def make_blob(store: Path, content: bytes) -> Blob:
-    path = store / "new"
-    path.write_bytes(content)
-    path.chmod(0o600)
-    digest = sha256_file(path)
-    path = path.rename(store / digest)
-    return Blob(digest=f"sha256:{digest}", size=len(content), path=path)
+@dataclass(frozen=True)
+class Content:
+    """A stored image, and the store it is in."""
+
+    stored: StoredImage
+    store: ContentStore
+
+    @property
+    def layers(self) -> list[Blob]:
+        return [layer.blob for layer in self.stored.layers]
 
 
 @pytest.fixture
-def content(tmp_path: Path) -> ImageContent:
-    store = tmp_path / "store"
-    store.mkdir()
-    return ImageContent(
-        repository="quay.io/foreman/redis",
-        tag="7.0",
-        manifest=make_blob(store, b"manifest"),
-        config=make_blob(store, b"config"),
-        layers=(
-            make_blob(store, random.Random(1).randbytes(3 << 20)),
-            make_blob(store, b"small layer"),
-        ),
+def content(tmp_path: Path) -> Content:
+    store = ContentStore(tmp_path / "store", Layers())
+    config = store.add(b"config")
+    layers = [store.add(random.Random(1).randbytes(3 << 20)), store.add(b"small layer")]
+    stored = StoredImage(
+        id=config.digest,
+        manifest=store.add(b"manifest"),
+        config=config,
+        layers=tuple(Layer(blob=blob, diff_id=blob.digest, plain_size=1) for blob in layers),
         architecture="amd64",
-        created=1_700_000_000,
+        created="2023-11-14T22:13:20Z",
     )
+    return Content(stored, store)
 
 
-def plan(content: ImageContent, root: Path, text: Mapping[str, str], **file: object) -> PackagePlan:
-    return plan_image(
-        "redis",
-        ImageFile.model_validate(
+def plan(content: Content, root: Path, text: Mapping[str, str], **file: object) -> PackagePlan:
+    about = {name: text[name] for name in ("vendor", "packager") if name in text}
+    image = Image(
+        name="redis",
+        folder=root,
+        dockerfile=Dockerfile(path=root / "Dockerfile", stages=(), uses=()),
+        file=ImageFile.model_validate(
             {name: text[name] for name in ("summary", "license", "url", "description")} | file
         ),
-        content,
-        package="redis-container",
+        repository="quay.io/foreman/redis",
         version="7.0",
-        release="1",
-        folder=root,
-        origin=Origin(root=root, vendor=text["vendor"], packager=text["packager"]),
-        target=TARGETS["el9"],
+        parents=(),
+        parent_references=(),
     )
+    project = Project(
+        root=root,
+        file=ProjectFile.model_validate({"registry": "quay.io/foreman"} | about),
+        images=(image,),
+    )
+    return plan_image(project, image, content.stored, content.store, stamp="1")
 
 
 TEXT = {
@@ -157,7 +167,7 @@ def query(package: Path, *what: str) -> str:
 
 
 def test_no_text_of_a_definition_becomes_anything_but_text(
-    tmp_path: Path, content: ImageContent
+    tmp_path: Path, content: Content
 ) -> None:
     witness = tmp_path / "WITNESS"
     harmless = rpmbuild.build(plan(content, tmp_path, TEXT), tmp_path / "w", tmp_path / "out")
@@ -181,10 +191,10 @@ def test_no_text_of_a_definition_becomes_anything_but_text(
 
 
 def test_equal_bytes_whoever_builds_and_where(
-    tmp_path: Path, content: ImageContent, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, content: Content, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "redis.conf").write_text("port 6379\n")
-    plans = [plan(content, tmp_path, TEXT, **SERVICE), plan_layer(content.layers[0])]
+    plans = [plan(content, tmp_path, TEXT, **SERVICE), plan_layer(content.store, content.layers[0])]
     first = [rpmbuild.build(p, tmp_path / "a", tmp_path / "out-a") for p in plans]
 
     home = tmp_path / "home"
@@ -204,9 +214,10 @@ def test_equal_bytes_whoever_builds_and_where(
         "SOURCE_DATE_EPOCH": "5",
     }.items():
         monkeypatch.setenv(name, value)
-    for blob in (content.manifest, content.config, *content.layers):
-        os.utime(blob.path, (2_000_000_000, 2_000_000_000))
-        blob.path.chmod(0o644)
+    for blob in content.stored.blobs:
+        path = content.store.blob_path(blob.digest)
+        os.utime(path, (2_000_000_000, 2_000_000_000))
+        path.chmod(0o644)
     before = os.umask(0o077)
     try:
         odd = tmp_path / "an odd % {place} it's" / "b"
@@ -225,16 +236,18 @@ def test_equal_bytes_whoever_builds_and_where(
     )
 
 
-def test_what_a_package_holds(tmp_path: Path, content: ImageContent) -> None:
+def test_what_a_package_holds(tmp_path: Path, content: Content) -> None:
     (tmp_path / "redis.conf").write_text("port 6379\n")
     image = rpmbuild.build(
         plan(content, tmp_path, TEXT, **SERVICE), tmp_path / "w", tmp_path / "out"
     )
-    layer = rpmbuild.build(plan_layer(content.layers[0]), tmp_path / "w", tmp_path / "out")
+    layer = rpmbuild.build(
+        plan_layer(content.store, content.layers[0]), tmp_path / "w", tmp_path / "out"
+    )
     form = (
         "[%{FILEMODES:perms} %{FILEUSERNAME}:%{FILEGROUPNAME} %{FILEFLAGS:fflags} %{FILENAMES}\n]"
     )
-    big, small = (blob.hex for blob in content.layers)
+    big, small = (hex_of(blob.digest) for blob in content.layers)
     assert query(layer, "--queryformat", form) == (
         "drwxr-xr-x root:root  /usr/share/containerpkg\n"
         "drwxr-xr-x root:root  /usr/share/containerpkg/blobs\n"
@@ -253,21 +266,21 @@ def test_what_a_package_holds(tmp_path: Path, content: ImageContent) -> None:
     process.run(["rpm", "--checksig", "--nosignature", str(image), str(layer)])
 
 
-def test_a_spec_that_rpmbuild_refuses_leaves_nothing(tmp_path: Path, content: ImageContent) -> None:
+def test_a_spec_that_rpmbuild_refuses_leaves_nothing(tmp_path: Path, content: Content) -> None:
     template = tmp_path / "spec-templates" / "image.spec.j2"
     template.parent.mkdir()
     template.write_text("Name: {{ nevra.name }}\n%description\n")
-    with pytest.raises(PackageError, match=r"redis-container-7\.0-1\.el9\.x86_64:\n"):
+    with pytest.raises(PackageError, match=r"redis-container-7\.0-1\.1\.el9\.x86_64:\n"):
         rpmbuild.build(plan(content, tmp_path, TEXT), tmp_path / "w", tmp_path / "out")
     assert list((tmp_path / "w").iterdir()) == []
 
 
-def test_rpmlint_finds_nothing_that_has_no_reason(tmp_path: Path, content: ImageContent) -> None:
+def test_rpmlint_finds_nothing_that_has_no_reason(tmp_path: Path, content: Content) -> None:
     (tmp_path / "redis.conf").write_text("port 6379\n")
     out = tmp_path / "out"
     for made in (
         plan(content, tmp_path, TEXT, **SERVICE),
-        plan_layer(content.layers[0]),
+        plan_layer(content.store, content.layers[0]),
     ):
         rpmbuild.build(made, tmp_path / "w", out)
     beside = Path(sys.executable).parent / "rpmlint"

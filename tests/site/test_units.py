@@ -11,11 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from containerpkg.definitions.dockerfile import Dockerfile
 from containerpkg.definitions.image import ImageFile
+from containerpkg.definitions.project import Image, Layers, Project, ProjectFile
 from containerpkg.packages import rpmbuild
-from containerpkg.packages.image import ImageContent, Origin, plan_image
-from containerpkg.packages.layer import Blob
-from containerpkg.packages.targets import TARGETS
+from containerpkg.packages.image import plan_image
+from containerpkg.store.content import ContentStore, Layer, StoredImage
+from containerpkg.store.manifest import render_manifest
 from tests.site.host import Host
 
 DATA = "/var/lib/containers/storage/volumes/probe-data/_data"
@@ -36,15 +38,8 @@ HOSTILE = [
 ]
 
 
-def _image(folder: Path, name: str) -> ImageContent:
+def _image(store: ContentStore, name: str) -> StoredImage:
     """An image that has nothing of its own: its programs are the host's, mounted."""
-    folder.mkdir(exist_ok=True)
-
-    def blob(content: bytes) -> Blob:
-        digest = hashlib.sha256(content).hexdigest()
-        (folder / digest).write_bytes(content)
-        return Blob(digest=f"sha256:{digest}", size=len(content), path=folder / digest)
-
     plain = io.BytesIO()
     with tarfile.open(fileobj=plain, mode="w") as tar:
         for link in ("bin", "lib", "lib64"):
@@ -55,53 +50,31 @@ def _image(folder: Path, name: str) -> ImageContent:
             member = tarfile.TarInfo(directory)
             member.type, member.mode = tarfile.DIRTYPE, 0o755
             tar.addfile(member)
-    layer = blob(gzip.compress(plain.getvalue(), mtime=0))
-    config = blob(
+    blob = store.add(gzip.compress(plain.getvalue(), mtime=0))
+    diff_id = f"sha256:{hashlib.sha256(plain.getvalue()).hexdigest()}"
+    config = store.add(
         json.dumps(
             {
                 "architecture": "amd64",
                 "os": "linux",
                 "config": {"Env": ["FROM_IMAGE=image", "IN_SYSCONFIG=image", f"NAME={name}"]},
-                "rootfs": {
-                    "type": "layers",
-                    "diff_ids": [f"sha256:{hashlib.sha256(plain.getvalue()).hexdigest()}"],
-                },
+                "rootfs": {"type": "layers", "diff_ids": [diff_id]},
             }
         ).encode()
     )
-    kind = "application/vnd.oci.image"
-    manifest = blob(
-        json.dumps(
-            {
-                "schemaVersion": 2,
-                "mediaType": f"{kind}.manifest.v1+json",
-                "config": {
-                    "mediaType": f"{kind}.config.v1+json",
-                    "digest": config.digest,
-                    "size": config.size,
-                },
-                "layers": [
-                    {
-                        "mediaType": f"{kind}.layer.v1.tar+gzip",
-                        "digest": layer.digest,
-                        "size": layer.size,
-                    }
-                ],
-            }
-        ).encode()
-    )
-    return ImageContent(
-        repository="registry.example/test/probe",
-        tag="1.0",
-        manifest=manifest,
+    layers = (Layer(blob=blob, diff_id=diff_id, plain_size=len(plain.getvalue())),)
+    form = Layers(compression="gzip")
+    return StoredImage(
+        id=config.digest,
+        manifest=store.add(render_manifest(config, layers, form)),
         config=config,
-        layers=(layer,),
+        layers=layers,
         architecture="amd64",
-        created=1_700_000_000,
+        created="2023-11-14T22:13:20Z",
     )
 
 
-def _package(folder: Path, content: ImageContent, release: str) -> Path:
+def _package(folder: Path, store: ContentStore, stored: StoredImage, stamp: str) -> Path:
     said = " ".join(text for text in HOSTILE if "'" not in text)
     service = {
         "command": [
@@ -122,19 +95,21 @@ def _package(folder: Path, content: ImageContent, release: str) -> Path:
         "stop_timeout": "1s",
     }
     (folder / "probe.conf").write_text("of the package\n")
-    plan = plan_image(
-        "probe",
-        ImageFile.model_validate(
+    image = Image(
+        name="probe",
+        folder=folder,
+        dockerfile=Dockerfile(path=folder / "Dockerfile", stages=(), uses=()),
+        file=ImageFile.model_validate(
             {"summary": "Probe", "license": "MIT", "services": {"probe": service}}
         ),
-        content,
-        package="probe-container",
+        repository="registry.example/test/probe",
         version="1.0",
-        release=release,
-        folder=folder,
-        origin=Origin(root=folder),
-        target=TARGETS["el9"],
+        parents=(),
+        parent_references=(),
     )
+    file = ProjectFile(registry="registry.example/test", vendor="Tests")
+    project = Project(root=folder, file=file, images=(image,))
+    plan = plan_image(project, image, stored, store, stamp=stamp)
     return rpmbuild.build(plan, folder / "work", folder / "out")
 
 
@@ -142,9 +117,10 @@ def _package(folder: Path, content: ImageContent, release: str) -> Path:
 def test_a_service_gets_what_its_definition_says_and_an_update_runs_its_own_image(
     host: Host, tmp_path: Path
 ) -> None:
-    images = [_image(tmp_path / "store", name) for name in ("old", "new")]
-    for number, content in enumerate(images):
-        package = _package(tmp_path, content, f"{number}")
+    store = ContentStore(tmp_path / "store", Layers())
+    images = [_image(store, name) for name in ("old", "new")]
+    for number, stored in enumerate(images):
+        package = _package(tmp_path, store, stored, f"{number}")
         host.copy_in(package, f"/srv/{package.name}")
         host.run("rpm", "--upgrade", "--nodeps", f"/srv/{package.name}")
         if number == 0:
@@ -155,7 +131,7 @@ def test_a_service_gets_what_its_definition_says_and_an_update_runs_its_own_imag
         host.run("systemctl", "restart", "probe.service")
 
         digest = host.run("podman", "inspect", "--format={{.ImageDigest}}", "probe").stdout.strip()
-        assert digest == content.manifest.digest
+        assert digest == stored.manifest.digest
         arguments = host.path(f"{DATA}/arguments").read_text().split("\0")
         assert arguments == [*HOSTILE, ""]
         lines = host.path(f"{DATA}/environment").read_text().split("\0")

@@ -31,7 +31,8 @@ Provides: /bin/sh
 Provides: /usr/bin/sh
 Provides: bash
 Provides: coreutils
-Provides: podman = @PODMAN@
+# An epoch as EL 9 has: without it any version would do for a package that names none.
+Provides: podman = 4:@PODMAN@
 Provides: systemd = @SYSTEMD@
 %description
 %{summary}.

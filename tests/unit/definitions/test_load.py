@@ -126,9 +126,20 @@ def test_a_stage_of_the_child_hides_what_onbuild_names(make_project: MakeProject
           "images/d/Dockerfile": BASE, "images/d/image.yaml": HEAD + "package: oci-layer-1\n"},
          ["images/b/image.yaml:3: package: the package 'x' is already that of the image 'a' "
           "(give one of them another 'package:')",
-          "images/b/image.yaml:4: services.s: the image 'a' has a service of this name too "
+          "images/b/image.yaml:4: services.s: s.service is already the unit of the service 's' of the image 'a' "
           "(unit names are shared by all images of a project; rename one)",
           "images/d/image.yaml:3: package: 'oci-layer-1' is a name that containerpkg itself uses"]),
+        ({"images/a/Dockerfile": BASE, "images/a/image.yaml": HEAD + "services:\n  b-image: {}\n"
+          "  t:\n    volumes: {b-c: /x}\n    networks: [n, n]\n  u:\n    volumes: {b-c: /x}\n",
+          "images/a-b/Dockerfile": BASE,
+          "images/a-b/image.yaml": HEAD + "services:\n  a-n-network:\n    volumes:\n      c: /x\n",
+          "images/b/Dockerfile": BASE, "images/b/image.yaml": HEAD + "services: {s: {networks: [n]}}\n"},
+         ["images/a-b/image.yaml:4: services.a-n-network: a-n-network.service is already the unit of "
+          "the network 'n' of the image 'a' (unit names are shared by all images of a project; rename one)",
+          "images/a-b/image.yaml:6: services.a-n-network.volumes.c: a-b-c-volume.service is already the unit "
+          "of the volume 'b-c' of the image 'a' (unit names are shared by all images of a project; rename one)",
+          "images/b/image.yaml: b-image.service is already the unit of the service 'b-image' of the image 'a' "
+          "(unit names are shared by all images of a project; rename one)"]),
         ({"images/a/Dockerfile": BASE, "images/a/f": "", "images/a/g": "", "images/a/dir/x": "",
           "images/a/image.yaml": HEAD + "prepare: f\nservices:\n  s:\n    config:\n"
           "      - {source: f, target: /f}\n      - {source: g, target: /g, path: /etc/s/f}\n"

@@ -1,45 +1,67 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from containerpkg.definitions.dockerfile import Dockerfile
 from containerpkg.definitions.image import ImageFile
-from containerpkg.errors import PackageError
-from containerpkg.packages.image import ImageContent, Origin, plan_image
-from containerpkg.packages.layer import Blob, plan_layer
+from containerpkg.definitions.project import Image, Layers, Project, ProjectFile
+from containerpkg.errors import PackageError, StoreError
+from containerpkg.packages.image import plan_image
+from containerpkg.packages.layer import plan_layer
 from containerpkg.packages.plan import PackageFile, PackagePlan, Symlink
-from containerpkg.packages.targets import TARGETS
+from containerpkg.store.content import Blob, ContentStore, Layer, StoredImage
 
-STORE = Path("/store")
+STORE = ContentStore(Path("/store"), Layers())
+BLOBS = Path("/store/blobs/sha256")
 FOLDER = Path("/project/images/redis")
 
 
 def blob(digit: str, size: int) -> Blob:
-    return Blob(digest=f"sha256:{64 * digit}", size=size, path=STORE / digit)
+    return Blob(digest=f"sha256:{64 * digit}", size=size)
 
 
 BASE, TOP = blob("a", 30_000_000), blob("b", 1000)
-CONTENT = ImageContent(
-    repository="quay.io/foreman/redis",
-    tag="7.0",
+STORED = StoredImage(
+    id=blob("d", 900).digest,
     manifest=blob("c", 500),
     config=blob("d", 900),
-    layers=(BASE, TOP, TOP),
+    layers=tuple(Layer(blob=b, diff_id=b.digest, plain_size=9) for b in (BASE, TOP, TOP)),
     architecture="arm/v7",
-    created=1_700_000_000,
+    created="2023-11-14T22:13:20.5Z",
 )
 
 
-def plan(file: dict[str, object], *, target: str = "el9", version: str = "7.0") -> PackagePlan:
-    return plan_image(
-        "redis",
-        ImageFile.model_validate({"summary": "A store, 100% in memory", "license": "MIT"} | file),
-        CONTENT,
-        package="redis-container",
-        version=version,
-        release="2",
+def plan(
+    file: dict[str, object],
+    *,
+    version: str = "7.0",
+    stored: StoredImage = STORED,
+    **project: object,
+) -> PackagePlan:
+    about = {"registry": "quay.io/foreman", "vendor": "ACME", "packager": "Ops <o@a.example>"}
+    image = Image(
+        name="redis",
         folder=FOLDER,
-        origin=Origin(root=Path("/project"), vendor="ACME", packager="Ops <o@a.example>"),
-        target=TARGETS[target],
+        dockerfile=Dockerfile(path=FOLDER / "Dockerfile", stages=(), uses=()),
+        file=ImageFile.model_validate(
+            {"summary": "A store, 100% in memory", "license": "MIT"} | file
+        ),
+        repository="quay.io/foreman/redis",
+        version=version,
+        parents=(),
+        parent_references=(),
+    )
+    return plan_image(
+        Project(
+            root=Path("/project"),
+            file=ProjectFile.model_validate(about | project),
+            images=(image,),
+        ),
+        image,
+        stored,
+        STORE,
+        stamp="2",
     )
 
 
@@ -51,7 +73,7 @@ def short(text: str) -> str:
 
 
 def test_a_layer_package_is_made_of_its_blob_alone() -> None:
-    plan = plan_layer(BASE)
+    plan = plan_layer(STORE, BASE)
     assert str(plan.nevra) == "oci-layer-aaaaaaaaaaaaaaaa-1-1.noarch"
     assert plan.time == 946_684_800
     assert plan.directories == (
@@ -60,7 +82,9 @@ def test_a_layer_package_is_made_of_its_blob_alone() -> None:
         "/usr/share/containerpkg/blobs/sha256",
     )
     assert plan.files == (
-        PackageFile(target="/usr/share/containerpkg/blobs/sha256/" + 64 * "a", content=STORE / "a"),
+        PackageFile(
+            target="/usr/share/containerpkg/blobs/sha256/" + 64 * "a", content=BLOBS / (64 * "a")
+        ),
     )
     assert (
         short(plan.spec)
@@ -109,7 +133,7 @@ SERVICE: dict[str, object] = {
 
 def test_the_spec_of_an_image_with_a_service() -> None:
     made = plan(SERVICE)
-    assert str(made.nevra) == "redis-container-7.0-2.el9.armv7hl"
+    assert str(made.nevra) == "redis-container-7.0-1.2.el9.armv7hl"
     assert made.time == 1_700_000_000
     assert (
         short(made.spec)
@@ -117,7 +141,7 @@ def test_the_spec_of_an_image_with_a_service() -> None:
 %define percent %%
 Name: redis-container
 Version: 7.0
-Release: 2.el9
+Release: 1.2.el9
 Summary: A store, 100%{percent} in memory
 License: MIT
 URL: https://redis.example/a%{percent}20b
@@ -173,9 +197,9 @@ def test_the_files_of_an_image_with_a_service() -> None:
     assert content["/etc/redis/redis.conf"] == FOLDER / "container-assets/redis.conf"
     blobs = "/usr/share/containerpkg/blobs/sha256/"
     assert {path: content[path] for path in content if path.startswith(blobs)} == {
-        blobs + 64 * "b": STORE / "b",
-        blobs + 64 * "c": STORE / "c",
-        blobs + 64 * "d": STORE / "d",
+        blobs + 64 * "b": BLOBS / (64 * "b"),
+        blobs + 64 * "c": BLOBS / (64 * "c"),
+        blobs + 64 * "d": BLOBS / (64 * "d"),
     }
     home = "/usr/share/containerpkg/images/redis/"
     assert content[home + "blobs"] == Symlink(to="../../blobs")
@@ -187,6 +211,19 @@ def test_the_files_of_an_image_with_a_service() -> None:
   "schemaVersion": 2,
   "mediaType": "application/vnd.oci.image.index.v1+json",
   "manifests": [
+    {
+      "mediaType": "application/vnd.oci.image.manifest.v1+json",
+      "digest": "sha256:ccc*",
+      "size": 500,
+      "platform": {
+        "architecture": "arm",
+        "os": "linux",
+        "variant": "v7"
+      },
+      "annotations": {
+        "org.opencontainers.image.ref.name": "quay.io/foreman/redis:sha256-ccc*"
+      }
+    },
     {
       "mediaType": "application/vnd.oci.image.manifest.v1+json",
       "digest": "sha256:ccc*",
@@ -260,7 +297,7 @@ def test_the_files_of_an_image_with_a_service() -> None:
 
 def test_an_image_without_services_needs_no_podman_and_brings_no_units() -> None:
     made = plan({}, target="fedora")
-    assert str(made.nevra) == "redis-container-7.0-2.fc.armv7hl"
+    assert str(made.nevra) == "redis-container-7.0-1.2.fc.armv7hl"
     assert [line for line in made.spec.splitlines() if line.startswith(("Requires", "URL"))] == [
         f"Requires: oci-blob(sha256:{64 * 'a'})"
     ]
@@ -297,5 +334,23 @@ def test_refused(file: dict[str, object], version: str, message: str) -> None:
 
 
 def test_a_digest_that_is_none() -> None:
-    with pytest.raises(PackageError):
-        Blob(digest="sha256:../../etc/passwd", size=1, path=STORE)
+    with pytest.raises(StoreError):
+        plan_layer(STORE, Blob(digest="sha256:../../etc/passwd", size=1))
+
+
+@pytest.mark.parametrize(
+    ("created", "time"),
+    [
+        ("2023-11-14T22:13:20.123456789Z", 1_700_000_000),
+        ("2023-11-15T00:13:20+02:00", 1_700_000_000),
+        ("1960-01-01T00:00:00Z", 0),
+    ],
+)
+def test_the_time_of_a_package_is_that_of_its_image(created: str, time: int) -> None:
+    assert plan({}, stored=replace(STORED, created=created)).time == time
+
+
+def test_a_time_that_is_none() -> None:
+    with pytest.raises(PackageError) as caught:
+        plan({}, stored=replace(STORED, created="yesterday"))
+    assert caught.value.message == "the image's creation time 'yesterday' is not an RFC 3339 time"

@@ -5,13 +5,13 @@ import pytest
 from containerpkg.errors import HostError, PackageError
 from containerpkg.packages import rpmbuild
 from containerpkg.packages.plan import PackageFile, PackagePlan, Symlink
-from containerpkg.packages.version import parse_nevra
+from containerpkg.packages.version import Nevra
 from containerpkg.process import CommandFailed, Result
 
 
 def plan(*files: PackageFile) -> PackagePlan:
     return PackagePlan(
-        nevra=parse_nevra("a-1-1.noarch"),
+        nevra=Nevra(name="a", version="1", release="1", arch="noarch"),
         time=1_000_000_000,
         directories=("/usr/share/a",),
         files=files,

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ DIGEST = "sha256:" + 64 * "a"
 
 
 def units(services: dict[str, dict[str, object]], *, podman: tuple[int, int] = (5, 0)):
-    return render_units(
+    made = render_units(
         "redis",
         {name: Service.model_validate(service) for name, service in services.items()},
         summary="Redis",
@@ -21,6 +22,8 @@ def units(services: dict[str, dict[str, object]], *, podman: tuple[int, int] = (
         digest=DIGEST,
         podman=podman,
     )
+    # The digest short, for the eye.
+    return tuple(replace(file, text=file.text.replace(64 * "a", "aaa*")) for file in made)
 
 
 FULL: dict[str, object] = {
@@ -29,7 +32,7 @@ FULL: dict[str, object] = {
     "entrypoint": "/usr/bin/tini",
     "user": "999:999",
     "ports": ["127.0.0.1:6379:6379/tcp"],
-    "volumes": {"redis-data": "/var/lib/redis"},
+    "volumes": {"data": "/var/lib/redis"},
     "mounts": [
         {"source": "/srv/dumps", "target": "/dumps", "read_only": False, "label": "private"}
     ],
@@ -58,7 +61,7 @@ def test_everything_a_service_can_say() -> None:
             path="/usr/lib/systemd/system/redis-image.service.d/50-containerpkg.conf",
             text="""\
 # Part of the package redis-container, whose next version replaces it.
-# Podman is given the image at every start of a service, so that the first start after an update
+# Podman is asked for the image at every start of a service, so that the first start after an update
 # takes what the update brought. What podman has already is not copied again.
 
 [Service]
@@ -73,9 +76,10 @@ TZ=UTC
 """,
         ),
         UnitFile(
-            path="/usr/share/containers/systemd/backend.network",
+            path="/usr/share/containers/systemd/redis-backend.network",
             text="""\
-# backend.network - joins the containers of services.
+# redis-backend.network - part of the package redis-container, whose next version replaces it.
+# The network backend joins containers, of other packages too if they name it.
 
 [Network]
 NetworkName=backend
@@ -84,10 +88,11 @@ NetworkName=backend
         UnitFile(
             path="/usr/share/containers/systemd/redis-data.volume",
             text="""\
-# redis-data.volume - data of services; it stays when the packages that use it are removed.
+# redis-data.volume - part of the package redis-container, whose next version replaces it.
+# The volume data stays when the packages that use it are removed.
 
 [Volume]
-VolumeName=redis-data
+VolumeName=data
 """,
         ),
         UnitFile(
@@ -108,7 +113,7 @@ After=network-online.target
 
 [Container]
 # The manifest digest: this content runs and no other, whatever a tag points to.
-Image=quay.io/foreman/redis@sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa
+Image=quay.io/foreman/redis@sha256:aaa*
 Pull=never
 ContainerName=redis
 LogDriver=journald
@@ -116,7 +121,7 @@ Entrypoint=/usr/bin/tini
 Exec=redis-server --requirepass "a b $$HOME %%n"
 User=999:999
 PublishPort=127.0.0.1:6379:6379/tcp
-Network=backend.network
+Network=redis-backend.network
 Volume=redis-data.volume:/var/lib/redis:rw
 Volume=/srv/dumps:/dumps:rw,Z
 Volume=/etc/redis/redis.conf:/etc/redis/redis.conf:ro,z
@@ -144,7 +149,9 @@ StopTimeout=10
 
 [Service]
 # podman wants the file to be there; an administrator may have removed it.
-ExecStartPre=-/usr/bin/touch -a /etc/sysconfig/redis
+ExecStartPre=-/bin/sh -c 'umask 0137 && : >> "$$1"' sh /etc/sysconfig/redis
+# For people: the tag names what was started last.
+ExecStartPre=-/usr/bin/podman tag quay.io/foreman/redis@sha256:aaa* quay.io/foreman/redis:1.0
 Restart=always
 TimeoutStartSec=300
 # Podman ends the container itself at 10 seconds; systemd gives it time to clean up.
@@ -164,10 +171,14 @@ WantedBy=multi-user.target other.target
 Description=Image quay.io/foreman/redis:1.0
 
 [Image]
-Image=oci:/usr/share/containerpkg/images/redis:quay.io/foreman/redis:1.0
-ImageTag=quay.io/foreman/redis:1.0
+# A tag of this content alone: an older image keeps its own, and can be started until it is removed.
+Image=oci:/usr/share/containerpkg/images/redis:quay.io/foreman/redis:sha256-aaa*
+ImageTag=quay.io/foreman/redis:sha256-aaa*
 
 [Service]
+# What podman has is not copied again. So a unit from before an update, whose image the disk no
+# longer has, starts the image it always did, until 'systemctl daemon-reload'.
+ExecCondition=/bin/sh -c '! /usr/bin/podman image exists "$$1"' sh quay.io/foreman/redis@sha256:aaa*
 TimeoutStartSec=300
 """,
         ),
@@ -198,7 +209,7 @@ After=redis-image.service
 
 [Container]
 # The manifest digest: this content runs and no other, whatever a tag points to.
-Image=quay.io/foreman/redis@sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa
+Image=quay.io/foreman/redis@sha256:aaa*
 Pull=never
 ContainerName=redis
 LogDriver=journald
@@ -220,7 +231,9 @@ PodmanArgs=--stop-timeout=90
 
 [Service]
 # podman wants the file to be there; an administrator may have removed it.
-ExecStartPre=-/usr/bin/touch -a /etc/sysconfig/redis
+ExecStartPre=-/bin/sh -c 'umask 0137 && : >> "$$1"' sh /etc/sysconfig/redis
+# For people: the tag names what was started last.
+ExecStartPre=-/usr/bin/podman tag quay.io/foreman/redis@sha256:aaa* quay.io/foreman/redis:1.0
 Restart=on-failure
 TimeoutStartSec=900
 # Podman ends the container itself at 90 seconds; systemd gives it time to clean up.
@@ -229,13 +242,61 @@ TimeoutStopSec=120
     )
 
 
+def test_nothing_waits_for_the_network_where_podman_can_be_told() -> None:
+    services: dict[str, dict[str, object]] = {
+        "redis": {"volumes": {"data": "/data"}, "networks": ["backend"]}
+    }
+    older = {unit.path: unit.text for unit in units(services, podman=(5, 2))}
+    newer = {unit.path: unit.text for unit in units(services, podman=(5, 3))}
+    section = "\n[Quadlet]\nDefaultDependencies=false\n"
+    why = (
+        "# No registry is asked, so nothing waits for the network that does not say so in [Unit].\n"
+    )
+    for path, text in older.items():
+        if path.endswith(".container"):
+            text += section.replace("Default", f"{why}Default")
+        elif path.startswith("/usr/share/containers/systemd/"):
+            text += section
+        assert newer[path] == text
+
+
+def test_images_that_share_a_volume_or_a_network_have_units_of_their_own_for_it() -> None:
+    service = Service(volumes={"data": "/data"}, networks=("backend",))
+    made = {
+        image: {
+            file.path: file.text.partition("\n\n")[2]
+            for file in render_units(
+                image,
+                {image: service},
+                summary=image,
+                package=image,
+                repository=f"q/{image}",
+                tag="1",
+                digest=DIGEST,
+                podman=(5, 0),
+            )
+            if file.path.endswith((".volume", ".network"))
+        }
+        for image in ("a", "b")
+    }
+    assert made == {
+        image: {
+            f"/usr/share/containers/systemd/{image}-backend.network": (
+                "[Network]\nNetworkName=backend\n"
+            ),
+            f"/usr/share/containers/systemd/{image}-data.volume": "[Volume]\nVolumeName=data\n",
+        }
+        for image in ("a", "b")
+    }
+
+
 def test_services_of_an_image_share_its_image_unit_and_their_volumes() -> None:
     service: dict[str, object] = {"volumes": {"data": "/data"}, "start_timeout": "1h"}
     files = units({"redis": {}, "worker": service, "other": service})
     assert [file.path.rpartition("/")[2] for file in files] == [
         "50-containerpkg.conf",
-        "data.volume",
         "other.container",
+        "redis-data.volume",
         "redis.container",
         "redis.image",
         "worker.container",
@@ -250,14 +311,6 @@ def test_an_image_without_services_has_no_units() -> None:
 @pytest.mark.parametrize(
     ("services", "message"),
     [
-        (
-            {"redis-image": {}},
-            "image 'redis' would have two units called redis-image.service",
-        ),
-        (
-            {"a-volume": {"volumes": {"a": "/a"}}},
-            "image 'redis' would have two units called a-volume.service",
-        ),
         (
             {"redis": {"command": [";"]}},
             "service 'redis': ';' would end the command, so no unit file can carry it",
@@ -309,7 +362,7 @@ def test_a_project_may_bring_its_own_template(tmp_path: Path) -> None:
     )
     assert (
         UnitFile(
-            path="/usr/share/containers/systemd/data.volume",
+            path="/usr/share/containers/systemd/redis-data.volume",
             text="[Volume]\nVolumeName=data\nLabel=mine\n",
         )
         in files

@@ -20,6 +20,7 @@ from containerpkg.packages.layer import (
     layer_provide,
 )
 from containerpkg.packages.plan import PackageFile, PackagePlan, Symlink
+from containerpkg.packages.runtime import NAME as RUNTIME
 from containerpkg.packages.targets import TARGETS
 from containerpkg.packages.version import Nevra, rpm_architecture
 from containerpkg.store.content import ContentStore, StoredImage, hex_of
@@ -72,6 +73,7 @@ def plan_image(
     directories = _directories(home, units, services, files)
     requires = [layer_provide(blob) for blob in required]
     if services:
+        requires.append(RUNTIME)
         requires.append(f"podman >= {target.podman[0]}.{target.podman[1]}")
     provides = [
         f"container({image.repository}) = {image.version}",

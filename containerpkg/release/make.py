@@ -17,12 +17,13 @@ from containerpkg.definitions.project import Image, Project
 from containerpkg.engines.protocol import Engine, EngineImage
 from containerpkg.errors import BuildError, EngineError, StoreError
 from containerpkg.files import locked, sweep
+from containerpkg.packages.runtime import NAME as RUNTIME
 from containerpkg.process import missing_tool
 from containerpkg.progress import Progress
 from containerpkg.release.building import Builder, BuildOutcome, taken_from_engine
 from containerpkg.release.builds import BuildStep, plan_builds
 from containerpkg.release.packages import PackagePlanner
-from containerpkg.release.packaging import PackagedImage, Packager
+from containerpkg.release.packaging import PackagedImage, PackagedRuntime, Packager
 from containerpkg.repository.metadata import PACKAGES, publish_metadata
 from containerpkg.repository.repofile import write_repo_file
 from containerpkg.store.content import ContentStore, Layer, StoredImage
@@ -75,6 +76,9 @@ class Report:
     """Manifest digests by the names of the images that the store has."""
 
     packaged: tuple[PackagedImage, ...]
+    runtime: PackagedRuntime | None
+    """What the packages of images with services require, if there are such."""
+
     repository: Path | None
 
     @property
@@ -150,6 +154,10 @@ class Workshop:
             *(
                 PlannedPackage(name=s.image.package, action=s.action, reason=s.reason)
                 for s in steps
+            ),
+            *(
+                PlannedPackage(name=RUNTIME, action=s.action, reason=s.reason)
+                for s in ([planner.runtime()] if any(i.file.services for i, _ in images) else [])
             ),
         )
 
@@ -261,19 +269,24 @@ class Workshop:
             if outcome.image_id and outcome.image.file.packaged
         }
         packaged = packager.finish(stored)
+        services = any(one.image.file.services for one in packaged)
+        runtime = packager.make_runtime() if services else None
         if not packaged and not self.repository.joinpath("repodata").exists():
             return self._report(outcomes)  # nobody wants an empty repository
         published = publish_metadata(self.repository)
         if published.changed:
             self.progress.note(f"repository {self.repository}: {published.packages} packages")
         write_repo_file(self.project.file.repository, self.repository)
-        return self._report(outcomes, packaged=packaged, repository=self.repository)
+        return self._report(
+            outcomes, packaged=packaged, runtime=runtime, repository=self.repository
+        )
 
     def _report(
         self,
         outcomes: tuple[BuildOutcome, ...],
         *,
         packaged: tuple[PackagedImage, ...] = (),
+        runtime: PackagedRuntime | None = None,
         repository: Path | None = None,
     ) -> Report:
         digests = {
@@ -281,7 +294,13 @@ class Workshop:
             for outcome in outcomes
             if outcome.image_id
         }
-        return Report(outcomes=outcomes, digests=digests, packaged=packaged, repository=repository)
+        return Report(
+            outcomes=outcomes,
+            digests=digests,
+            packaged=packaged,
+            runtime=runtime,
+            repository=repository,
+        )
 
     @contextmanager
     def _packager(self, options: Options) -> Iterator[Packager]:

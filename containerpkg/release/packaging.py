@@ -14,6 +14,7 @@ from containerpkg import process
 from containerpkg.definitions.project import Image, Project
 from containerpkg.errors import PackageError
 from containerpkg.packages import rpmbuild
+from containerpkg.packages.runtime import plan_runtime
 from containerpkg.progress import Progress
 from containerpkg.release.packages import ImageStep, PackagePlanner, has_package
 from containerpkg.release.unitcheck import find_unit_problems
@@ -39,6 +40,15 @@ class PackagedImage:
 
     update_bytes: int
     """What a site downloads that has the version before this one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PackagedRuntime:
+    """The package that all image packages with services require."""
+
+    nevra: str
+    fresh: bool
+    """Whether this run made it."""
 
 
 class Packager:
@@ -81,6 +91,26 @@ class Packager:
         return tuple(
             self._summary(step, future.result()) for step, future in zip(steps, made, strict=True)
         )
+
+    def make_runtime(self) -> PackagedRuntime:
+        """Make the package that image packages with services require, unless it is there."""
+        step = self._planner.runtime()
+        nevra = plan_runtime("00000000000000").nevra
+        record = step.record or PackageRecord(
+            package=nevra.name,
+            key=step.key,
+            target=nevra.arch,
+            version=nevra.version,
+            stamp=self._records.next_stamp(nevra.name, datetime.now(UTC)),
+            manifest="",
+        )
+        if step.record is None:
+            self._records.add_package(record)
+        plan = plan_runtime(record.stamp)
+        if step.action == "make":
+            rpmbuild.build(plan, self._work, self._folder, run=self._run)
+            self._progress.note(f"package {plan.nevra}")
+        return PackagedRuntime(nevra=str(plan.nevra), fresh=step.action == "make")
 
     def close(self) -> None:
         """Let what runs end, and begin nothing more."""

@@ -12,7 +12,14 @@ from containerpkg_host.layout import Layout, load_layouts
 from containerpkg_host.quadlet import Quadlet, load_quadlets
 from containerpkg_host.state import Change, State
 
-_LOCAL = ("oci:", "oci-archive:", "docker-archive:", "dir:", "containers-storage:", "docker-daemon:")
+_LOCAL = (
+    "oci:",
+    "oci-archive:",
+    "docker-archive:",
+    "dir:",
+    "containers-storage:",
+    "docker-daemon:",
+)
 
 
 class UnitFinding(NamedTuple):
@@ -104,7 +111,7 @@ def _image_unit(
     host: Host, engine: Engine, layouts: Dict[str, Layout], unit: Quadlet
 ) -> UnitFinding:
     reference = unit.last("Image")
-    layout = _layout_of(host, layouts, reference)
+    layout = _layout_of(layouts, reference)
     problems, registry = [], ""
     local = None
     if layout:
@@ -112,9 +119,9 @@ def _image_unit(
     elif reference.startswith(_LOCAL):
         transport, _, rest = reference.partition(":")
         path = rest.partition(":")[0]
-        if transport != "containers-storage" and path.startswith("/"):
-            if not (host.root / path.lstrip("/")).exists():
-                problems.append(f"{path} is not there: its start fails")
+        is_file = transport != "containers-storage" and path.startswith("/")
+        if is_file and not (host.root / path.lstrip("/")).exists():
+            problems.append(f"{path} is not there: its start fails")
     else:
         local = engine.inspect(reference)
         policy = unit.last("Policy") or "always"
@@ -146,11 +153,11 @@ def _container_unit(
     reference, problems, registry = unit.last("Image"), [], ""
     source = images.get(reference)
     wanted = reference
-    layout = None  # type: Optional[Layout]
+    layout: Optional[Layout] = None
     if source:
         wanted = source.last("ImageTag") or source.last("Image")
-        layout = _layout_of(host, layouts, source.last("Image"))
-    layout = layout or _layout_of(host, layouts, wanted)
+        layout = _layout_of(layouts, source.last("Image"))
+    layout = layout or _layout_of(layouts, wanted)
     local = engine.inspect(wanted) if wanted and not wanted.startswith(_LOCAL) else None
     pull = unit.last("Pull") or "missing"
     if not reference:
@@ -191,7 +198,7 @@ def _container_unit(
     )
 
 
-def _layout_of(host: Host, layouts: Dict[str, Layout], reference: str) -> Optional[Layout]:
+def _layout_of(layouts: Dict[str, Layout], reference: str) -> Optional[Layout]:
     """The installed image that a reference of a unit is sure to mean."""
     for name, layout in layouts.items():
         home = f"oci:/usr/share/containerpkg/images/{name}"
@@ -213,7 +220,7 @@ def _space(host: Host, engine: Engine, missing: List[Layout]) -> Tuple[SpaceFind
         return ()
     unpacked = sum(blobs.needed_bytes(layout)[0] for layout in missing)
     packed = max(blobs.needed_bytes(layout)[1] for layout in missing)
-    folders = {}  # type: Dict[str, int]
+    folders: Dict[str, int] = {}
     for folder, needed in (
         (engine.storage() or "/var/lib/containers/storage", unpacked),
         (os.environ.get("TMPDIR", "/var/tmp"), packed),

@@ -23,7 +23,9 @@ def main(arguments: Optional[List[str]] = None, host: Optional[Host] = None) -> 
     verbs.add_parser("sync", help="make what runs what the packages say, after a transaction")
     retry = verbs.add_parser("retry", help="try the installed image of a service again")
     retry.add_argument("service", metavar="SERVICE")
-    verify = verbs.add_parser("verify", help="look whether an image's blobs are what they should be")
+    verify = verbs.add_parser(
+        "verify", help="look whether an image's blobs are what they should be"
+    )
     verify.add_argument("image", metavar="IMAGE")
     load = verbs.add_parser("load", help="verify an image and copy it into podman")
     load.add_argument("image", metavar="IMAGE")

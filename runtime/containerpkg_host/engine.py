@@ -88,7 +88,7 @@ class Podman(Engine):
 
     def load(self, layout: Layout) -> Done:
         home = f"/usr/share/containerpkg/images/{layout.name}"
-        source = f"oci:{home}:{layout.reference}"
+        source = f"oci:{home}:{layout.kept}"
         return self._host.run(["podman", "image", "pull", "--quiet", source])
 
     def container(self, service: str) -> Optional[Container]:

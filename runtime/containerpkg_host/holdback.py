@@ -27,8 +27,8 @@ def render(change: Change) -> str:
     return (
         f"{_MARK}: {change.service} did not start with the image that its package brought,\n"
         f"# {change.new}.\n"
-        f"# It goes with the next version of the image; 'containerpkg-host retry {change.service}'\n"
-        f"# tries this one again.\n"
+        f"# It goes with the next version of the image; this one is tried again by\n"
+        f"# 'containerpkg-host retry {change.service}'.\n"
         f"[Container]\n"
         f"Image={change.repository}@{change.old}\n"
     )

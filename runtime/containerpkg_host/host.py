@@ -69,7 +69,7 @@ def parse_settings(text: str, path: Path) -> Settings:
 
     Raises :class:`HostProblem` for anything else.
     """
-    values = {}  # type: Dict[str, bool]
+    values: Dict[str, bool] = {}
     for number, line in enumerate(text.splitlines(), 1):
         setting = line.partition("#")[0].strip()
         if not setting:

@@ -1,4 +1,4 @@
-"""Reads Quadlet units with their drop-ins as podman's generator does, see podman-systemd.unit(5)."""
+"""Reads Quadlet units with their drop-ins as podman's generator does (podman-systemd.unit(5))."""
 
 from pathlib import Path
 from typing import Dict, List, NamedTuple, Tuple
@@ -50,7 +50,7 @@ def parse_keys(text: str, keys: Keys) -> None:
 
 def load_quadlets(host: Host, kind: str) -> List[Quadlet]:
     """Every unit of ``kind`` that Quadlet would see, sorted by name."""
-    paths = {}  # type: Dict[str, Path]
+    paths: Dict[str, Path] = {}
     for folder in host.quadlets:
         # Quadlet looks into subfolders too; a drop-in folder is none that holds units.
         for path in sorted(folder.rglob(f"*.{kind}")):
@@ -58,7 +58,7 @@ def load_quadlets(host: Host, kind: str) -> List[Quadlet]:
                 paths.setdefault(path.name, path)
     found = []
     for name, path in sorted(paths.items()):
-        keys = {}  # type: Keys
+        keys: Keys = {}
         dropins = _dropins(host, name, kind)
         for file in (path, *dropins):
             parse_keys(file.read_text(encoding="utf-8", errors="replace"), keys)
@@ -67,7 +67,7 @@ def load_quadlets(host: Host, kind: str) -> List[Quadlet]:
 
 
 def _dropins(host: Host, name: str, kind: str) -> Tuple[Path, ...]:
-    files = {}  # type: Dict[str, Path]
+    files: Dict[str, Path] = {}
     for folder in host.quadlets:
         for place in (f"{name}.d", f"{kind}.d"):
             for path in sorted((folder / place).glob("*.conf")):

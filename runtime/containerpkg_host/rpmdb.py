@@ -29,7 +29,7 @@ def unneeded_layers(host: Host) -> List[str]:
     listed = host.run(
         ["rpm", "--query", "--all", "--queryformat=[%{=NAME} %{PROVIDENAME}\n]", "oci-layer-*"]
     )
-    blobs = {}  # type: Dict[str, str]
+    blobs: Dict[str, str] = {}
     for line in listed.out.splitlines():
         package, _, provided = line.partition(" ")
         if provided.startswith("oci-blob("):

@@ -202,7 +202,7 @@ class _Pass:
             )
 
     def _remove_layers(self) -> None:
-        kept = set()  # type: Set[str]
+        kept: Set[str] = set()
         if self._settings.keep_previous_layers:
             for known in self._state.known().values():
                 kept.update(known.previous.layers if known.previous else ())

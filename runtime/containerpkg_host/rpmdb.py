@@ -48,6 +48,14 @@ def erase(host: Host, package: str) -> Done:
     return host.run(["rpm", "--erase", package])
 
 
+def erase_later(host: Host, packages: List[str]) -> None:
+    """Remove packages after the transaction that we are part of, one by one."""
+    if packages:
+        loop = 'for package; do rpm --erase "$package"; done'
+        argv = ["systemd-run", "--quiet", "--collect", "--no-block", "--unit=containerpkg-leave"]
+        host.run([*argv, "/bin/sh", "-c", loop, "sh", *packages])
+
+
 def owner(host: Host, path: Path) -> str:
     """NAME-VERSION-RELEASE.ARCH of the package that a file belongs to, or empty."""
     query = "--queryformat=%{NAME}-%{VERSION}-%{RELEASE}.%{ARCH}\n"

@@ -301,5 +301,7 @@ def leave(host: Host, engine: Engine) -> None:
         remove_unowned(host, engine, layouts)
     if layouts or problems:
         return
+    if host.booted:
+        rpmdb.erase_later(host, rpmdb.unneeded_layers(host))
     for folder in sorted(host.state.rglob("*"), reverse=True):
         folder.rmdir() if folder.is_dir() else remove(folder)

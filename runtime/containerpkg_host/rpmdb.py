@@ -7,6 +7,18 @@ from typing import Dict, List
 from containerpkg_host.door import Done
 from containerpkg_host.host import Host
 
+# Without a terminal rpm does not wait for a transaction to end.
+_ERASE = """\
+for package; do
+    tries=0
+    until rpm --quiet --erase "$package" || ! rpm --quiet --query "$package"; do
+        tries=$((tries + 1))
+        [ $tries -lt 120 ] || break
+        sleep 0.5
+    done
+done
+"""
+
 
 def wait_for_transaction(host: Host) -> None:
     """Return when no rpm or dnf transaction is under way.
@@ -44,16 +56,16 @@ def unneeded_layers(host: Host) -> List[str]:
 
 
 def erase(host: Host, package: str) -> Done:
-    """Remove one package; rpm refuses if another needs it."""
+    """Remove one package when no transaction is under way; rpm refuses if another needs it."""
+    wait_for_transaction(host)
     return host.run(["rpm", "--erase", package])
 
 
 def erase_later(host: Host, packages: List[str]) -> None:
     """Remove packages after the transaction that we are part of, one by one."""
     if packages:
-        loop = 'for package; do rpm --erase "$package"; done'
         argv = ["systemd-run", "--quiet", "--collect", "--no-block", "--unit=containerpkg-leave"]
-        host.run([*argv, "/bin/sh", "-c", loop, "sh", *packages])
+        host.run([*argv, "/bin/sh", "-c", _ERASE, "sh", *packages])
 
 
 def owner(host: Host, path: Path) -> str:

@@ -105,7 +105,7 @@ class _Pass:
         if done.status or not loading.is_present(self._engine, layout):
             self._fail(
                 f"the image {layout.name} of package {layout.package} could not be loaded, what "
-                f"runs goes on with the image before: {done.why}; 'journalctl -u {unit}' says more",
+                f"runs goes on with the image before: {systemd.why(done)}; 'journalctl -u {unit}' says more",
                 unit=systemd.unit_name(unit),
             )
             return False
@@ -150,7 +150,7 @@ class _Pass:
             self._state.end_upgrade(service)
             journal.info(f"{service} runs {layout.version}, {layout.digest[:19]}")
         elif self._is_installed(layout):
-            self._roll_back(change._replace(new=layout.digest), done.why)
+            self._roll_back(change._replace(new=layout.digest), systemd.why(done))
 
     def _is_installed(self, layout: Layout) -> bool:
         """Whether no transaction has come between; if one has, its own run will follow."""
@@ -192,7 +192,7 @@ class _Pass:
         self._state.end_upgrade(service)
         if done.status:
             self._fail(
-                f"{service} does not start with the image before either: {done.why}",
+                f"{service} does not start with the image before either: {systemd.why(done)}",
                 unit=systemd.unit_name(service),
             )
         else:
@@ -233,7 +233,7 @@ def stop_gone(host: Host, engine: Engine, layouts: Dict[str, Layout]) -> None:
                 (folder / f"{service}.container").exists() for folder in host.quadlets
             ):
                 continue
-            if systemd.show(host, service).active not in ("inactive", ""):
+            if systemd.show(host, service).running:
                 systemd.stop(host, service)
                 journal.info(f"{service} is stopped: its package is removed")
             if engine.container(service):

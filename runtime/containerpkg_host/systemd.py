@@ -62,6 +62,12 @@ def image_service(image: str) -> str:
     return f"{image}-image"
 
 
+def why(done: Done) -> str:
+    """What systemctl says of a job that failed, without its advice."""
+    lines = done.err.strip().splitlines()
+    return lines[0].rstrip(".") if lines else f"status {done.status}"
+
+
 def command_of(host: Host, service: str) -> str:
     """The command line that starts a service, as systemctl prints it."""
     return host.run(["systemctl", "show", "--property=ExecStart", unit_name(service)]).out

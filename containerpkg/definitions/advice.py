@@ -25,6 +25,7 @@ def find_warnings(reading: Reading) -> tuple[Problem, ...]:
         *_secret_warnings(reading),
         *_base_warnings(reading),
         *_useless_warnings(reading),
+        *_volume_warnings(reading),
     )
 
 
@@ -113,3 +114,20 @@ def _useless_warnings(reading: Reading) -> Iterator[Problem]:
                 hint="add 'services:', or remove the image",
                 severity="warning",
             )
+
+
+def _volume_warnings(reading: Reading) -> Iterator[Problem]:
+    for image, file in reading.files.items():
+        dockerfile = reading.dockerfiles.get(image)
+        for name, service in file.model.services.items() if dockerfile else ():
+            assert dockerfile
+            for volume in dockerfile.volumes:
+                if service.uncovered([volume.path]):
+                    yield Problem(
+                        path=dockerfile.path,
+                        line=volume.line,
+                        message=f"VOLUME {volume.path} has no name in the service '{name}', "
+                        "so podman deletes what is in it at each stop",
+                        hint="in image.yaml add it to 'volumes:', or to 'tmpfs:' if that is meant",
+                        severity="warning",
+                    )

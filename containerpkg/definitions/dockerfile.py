@@ -8,6 +8,7 @@ because the classic builder builds all of them.
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import platform as host
 import posixpath
@@ -17,7 +18,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from containerpkg.definitions.dockerfile_model import Argument, Dockerfile, ImageUse, Stage
+from containerpkg.definitions.dockerfile_model import (
+    Argument,
+    Dockerfile,
+    ImageUse,
+    Stage,
+    Volume,
+)
 from containerpkg.definitions.dockerfile_syntax import Instruction, Syntax, parse_syntax
 from containerpkg.definitions.reference import InvalidReference, Reference
 from containerpkg.definitions.substitution import (
@@ -75,6 +82,7 @@ def parse_dockerfile(
         onbuild_uses=tuple(reading.onbuild_uses),
         arguments=tuple(reading.arguments),
         secrets=tuple(sorted(reading.secrets)),
+        volumes=reading.volumes_of_last(),
         buildkit_features=tuple(sorted(reading.features)),
     )
 
@@ -106,6 +114,7 @@ class _Reading:
         self.onbuild_uses: list[ImageUse] = []
         self.arguments: list[Argument] = []
         self.secrets: set[str] = set()
+        self.volumes: list[Volume] = []
         self.features: set[str] = {"# syntax="} if syntax.frontend else set()
 
     def complain(self, line: int, message: str, *, hint: str = "") -> None:
@@ -123,6 +132,8 @@ class _Reading:
                     self.complain(instruction.line, f"{instruction.name} stands before any FROM")
             case "ENV" if not instruction.onbuild:
                 self._env(instruction)
+            case "VOLUME" if not instruction.onbuild:
+                self._volume(instruction)
             case "COPY":
                 self._copy(instruction)
             case "ADD" if instruction.has("from"):
@@ -258,6 +269,27 @@ class _Reading:
         except SubstitutionError as error:
             self.complain(line, f"cannot be substituted: {error}")
         return None
+
+    # VOLUME
+
+    def _volume(self, instruction: Instruction) -> None:
+        stage = len(self.stages) - 1
+        for word in instruction.words:
+            with contextlib.suppress(SubstitutionError):
+                path = substitute(word, self._environments[stage], escape=self._escape)
+                # The base image may set what is unset here.
+                if path.text.startswith("/") and not path.unset:
+                    volume = Volume(path=path.text, line=instruction.line, stage=stage)
+                    self.volumes.append(volume)
+
+    def volumes_of_last(self) -> tuple[Volume, ...]:
+        """What the last stage has, by itself or from the stages it is built on."""
+        lineage: set[int] = set()
+        index: int | None = len(self.stages) - 1
+        while index is not None and index >= 0:
+            lineage.add(index)
+            index = self.stages[index].base_stage
+        return tuple(volume for volume in self.volumes if volume.stage in lineage)
 
     # COPY and RUN
 

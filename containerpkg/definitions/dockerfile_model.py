@@ -54,6 +54,16 @@ class Argument:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Volume:
+    """A directory that a VOLUME instruction declares."""
+
+    path: str
+    line: int
+    stage: int
+    """The index of the stage it stands in."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Dockerfile:
     """A Dockerfile, read for one set of build arguments."""
 
@@ -71,6 +81,9 @@ class Dockerfile:
     arguments: tuple[Argument, ...] = ()
     secrets: tuple[str, ...] = ()
     """Identifiers that ``RUN --mount=type=secret`` names, sorted."""
+
+    volumes: tuple[Volume, ...] = ()
+    """What the last stage declares as VOLUME, as far as it is known before a build."""
 
     buildkit_features: tuple[str, ...] = ()
     """What only BuildKit can build, for example ``RUN --mount``, sorted."""

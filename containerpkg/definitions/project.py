@@ -104,7 +104,7 @@ class ProjectFile(Model):
     """The Vendor of every package."""
 
     packager: Line | None = None
-    """The Packager of every package: a name and a mail address."""
+    """The Packager of every package, a name and a mail address; by default the vendor."""
 
     url: Line | None = None
     """The URL of every package whose image has none."""

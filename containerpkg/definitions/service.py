@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import posixpath
+from collections.abc import Iterable
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, field_validator
@@ -179,6 +181,12 @@ class Service(Model):
 
     capabilities: tuple[Capability, ...] = ()
     """Kept; every other capability is dropped."""
+
+    def uncovered(self, paths: Iterable[str]) -> tuple[str, ...]:
+        """Those of ``paths`` in the container on which nothing is mounted, sorted."""
+        targets = [mount.target for mount in self.mounts] + [file.target for file in self.config]
+        covered = {posixpath.normpath(p) for p in (*self.volumes.values(), *targets, *self.tmpfs)}
+        return tuple(sorted({posixpath.normpath(path) for path in paths} - covered))
 
     @field_validator("ports")
     @classmethod

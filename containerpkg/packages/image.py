@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from containerpkg.definitions.project import Image, Project
 from containerpkg.definitions.service import Service
@@ -19,7 +20,7 @@ from containerpkg.packages.layer import (
     layer_nevra,
     layer_provide,
 )
-from containerpkg.packages.plan import PackageFile, PackagePlan, Symlink
+from containerpkg.packages.plan import SHARED_TIME, PackageFile, PackagePlan, Symlink
 from containerpkg.packages.runtime import NAME as RUNTIME
 from containerpkg.packages.targets import TARGETS
 from containerpkg.packages.version import Nevra, rpm_architecture
@@ -30,6 +31,18 @@ from containerpkg.units.quadlet import IMAGES, SYSTEM, UnitFile, fixed_reference
 from containerpkg.units.sysconfig import render_sysconfig, sysconfig_path
 
 _REFERENCE = "org.opencontainers.image.ref.name"
+
+# What is below /etc on any host; it has owners, who may have given it another mode.
+_STANDARD = frozenset({
+    "NetworkManager", "X11", "alternatives", "audit", "bash_completion.d", "binfmt.d",
+    "containers", "cron.d", "cron.daily", "cron.hourly", "cron.monthly", "cron.weekly",
+    "crypto-policies", "dbus-1", "default", "depmod.d", "dnf", "dracut.conf.d", "environment.d",
+    "firewalld", "gnupg", "init.d", "issue.d", "kernel", "krb5.conf.d", "ld.so.conf.d",
+    "logrotate.d", "modprobe.d", "modules-load.d", "motd.d", "opt", "pam.d", "pkcs11", "pki",
+    "polkit-1", "profile.d", "rc.d", "rpm", "rsyslog.d", "sasl2", "security", "selinux", "skel",
+    "ssh", "ssl", "sudoers.d", "sysconfig", "sysctl.d", "systemd", "tmpfiles.d", "tuned",
+    "udev", "xdg", "yum", "yum.repos.d",
+})  # fmt: skip
 
 
 def plan_image(
@@ -70,11 +83,13 @@ def plan_image(
             *_configuration(services, image.folder, project.root),
         ]
     )
-    directories = _directories(home, units, services, files)
+    directories = _directories(home, units, files)
     requires = [layer_provide(blob) for blob in required]
     if services:
         requires.append(RUNTIME)
-        requires.append(f"podman >= {target.podman[0]}.{target.podman[1]}")
+        requires.append(target.podman_requirement)
+    # Quadlet's units come before those below /usr, so one of the distribution would lose its name.
+    conflicts = [f"{SYSTEM}/{name}.service" for name in sorted(services)]
     provides = [
         f"container({image.repository}) = {image.version}",
         f"oci-manifest({stored.manifest.digest})",
@@ -83,7 +98,7 @@ def plan_image(
     address = image.file.url or project.file.url
     return PackagePlan(
         nevra=nevra,
-        time=_epoch(stored.created),
+        time=max(_seconds(stored.created), SHARED_TIME),
         directories=directories,
         files=files,
         spec=render(
@@ -94,13 +109,14 @@ def plan_image(
                 "license": image.file.license,
                 "url": spec.url(address) if address else None,
                 "vendor": project.file.vendor,
-                "packager": project.file.packager,
+                "packager": project.file.packager or project.file.vendor,
                 "description": spec.description(
                     image.file.description
                     or f"{image.file.summary}, as the image {image.reference}."
                 ),
                 "provides": [spec.dependency(text) for text in provides],
                 "requires": [spec.dependency(text) for text in requires],
+                "conflicts": [spec.path(path) for path in conflicts],
                 "directories": [spec.path(path) for path in directories],
                 "files": spec.files(files),
             },
@@ -109,6 +125,23 @@ def plan_image(
             project=project.root,
         ),
     )
+
+
+def check_volumes(image: Image, config: Mapping[str, Any]) -> None:
+    """Raise :class:`PackageError` if a service would lose what is in a volume of its image.
+
+    ``config`` is the image's configuration, see config.md of the OCI image specification. Quadlet
+    removes volumes without a name together with the container, at each stop.
+    """
+    declared = (config.get("config") or {}).get("Volumes") or {}
+    for name, service in image.file.services.items():
+        if paths := service.uncovered(declared):
+            raise PackageError(
+                f"image '{image.name}' declares VOLUME {paths[0]}, which has no name in 'volumes:' "
+                f"of the service '{name}', so podman would delete what is in it at each stop",
+                hint=f"in images/{image.name}/image.yaml add 'volumes: {{NAME: {paths[0]}}}', "
+                f"or 'tmpfs: [{paths[0]}]' if that is meant",
+            )
 
 
 def _layout(home: str, image: Image, stored: StoredImage) -> list[PackageFile]:
@@ -200,19 +233,16 @@ def _configuration(
 
 
 def _directories(
-    home: str,
-    units: tuple[UnitFile, ...],
-    services: Mapping[str, Service],
-    files: tuple[PackageFile, ...],
+    home: str, units: tuple[UnitFile, ...], files: tuple[PackageFile, ...]
 ) -> tuple[str, ...]:
     """Directories that the package owns, so that its removal leaves none behind."""
     owned = {*BLOB_DIRECTORIES, IMAGES, home}
     owned |= {str(PurePosixPath(unit.path).parent) for unit in units if _is_dropin(unit.path)}
-    own_roots = tuple(f"/etc/{name}/" for name in services)
     for file in files:
-        if file.target.startswith(own_roots):
-            parents = (str(parent) for parent in PurePosixPath(file.target).parents)
-            owned |= {parent for parent in parents if f"{parent}/".startswith(own_roots)}
+        parts = PurePosixPath(file.target).parts
+        # Without the file itself, "/" and "etc".
+        if parts[1] == "etc" and len(parts) > 3 and parts[2] not in _STANDARD:
+            owned |= {"/" + "/".join(parts[1:end]) for end in range(3, len(parts))}
     return tuple(sorted(owned))
 
 
@@ -232,13 +262,13 @@ def _sorted(files: list[PackageFile]) -> tuple[PackageFile, ...]:
     return tuple(by_target[target] for target in sorted(by_target))
 
 
-def _epoch(created: str) -> int:
+def _seconds(created: str) -> int:
     """Seconds since 1970 of an RFC 3339 time, whose fraction may have nine digits."""
     match = re.fullmatch(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.\d+)?(Z|[+-]\d\d:\d\d)", created)
     if not match:
         raise PackageError(f"the image's creation time '{created}' is not an RFC 3339 time")
     zone = "+00:00" if match[2] == "Z" else match[2]
-    return max(0, int(datetime.fromisoformat(match[1] + zone).timestamp()))
+    return int(datetime.fromisoformat(match[1] + zone).timestamp())
 
 
 def _json(value: object) -> str:

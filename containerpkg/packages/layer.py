@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from containerpkg.packages import spec
-from containerpkg.packages.plan import PackageFile, PackagePlan
+from containerpkg.packages.plan import SHARED_TIME, PackageFile, PackagePlan
 from containerpkg.packages.version import Nevra
 from containerpkg.store.content import Blob, ContentStore, hex_of
 from containerpkg.templates import render
@@ -17,9 +17,6 @@ BLOB_DIRECTORIES = (SHARE, f"{SHARE}/blobs", BLOBS)
 
 CARRIED_BELOW = 1 << 20
 """Layers of fewer bytes ride in the image packages that have them."""
-
-# 2000-01-01T00:00:00Z: the same wherever and whenever a layer is packaged.
-_TIME = 946_684_800
 
 
 def layer_nevra(blob: Blob) -> Nevra:
@@ -37,7 +34,9 @@ def layer_provide(blob: Blob) -> str:
 def blob_file(store: ContentStore, blob: Blob) -> PackageFile:
     """A blob of ``store`` as a file of a package."""
     return PackageFile(
-        target=f"{BLOBS}/{hex_of(blob.digest)}", content=store.blob_path(blob.digest)
+        target=f"{BLOBS}/{hex_of(blob.digest)}",
+        content=store.blob_path(blob.digest),
+        shared=True,
     )
 
 
@@ -47,7 +46,7 @@ def plan_layer(store: ContentStore, blob: Blob) -> PackagePlan:
     files = (blob_file(store, blob),)
     return PackagePlan(
         nevra=nevra,
-        time=_TIME,
+        time=SHARED_TIME,
         directories=BLOB_DIRECTORIES,
         files=files,
         spec=render(

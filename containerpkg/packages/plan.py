@@ -7,6 +7,12 @@ from pathlib import Path
 
 from containerpkg.packages.version import Nevra
 
+SHARED_TIME = 946_684_800
+"""2000-01-01T00:00:00Z in seconds since 1970: the time of what several packages may own.
+
+rpm checks the time of a file, so it must be the same in all of them.
+"""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Symlink:
@@ -28,6 +34,9 @@ class PackageFile:
     config: bool = False
     """Whether an update keeps what an administrator made of it."""
 
+    shared: bool = False
+    """Whether other packages may own it too."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class PackagePlan:
@@ -35,7 +44,8 @@ class PackagePlan:
 
     nevra: Nevra
     time: int
-    """Seconds since 1970 of the build time and of every file in the package."""
+    """Seconds since 1970 of the build time and of the package's own files, not before
+    ``SHARED_TIME``."""
 
     directories: tuple[str, ...] = ()
     files: tuple[PackageFile, ...] = ()

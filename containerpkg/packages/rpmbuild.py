@@ -17,13 +17,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from containerpkg import process
-from containerpkg.errors import NO_SPACE, HostError, PackageError
+from containerpkg.errors import NO_SPACE, HostError, PackageError, ToolError
 from containerpkg.files import atomic, link_or_copy
-from containerpkg.packages.plan import PackageFile, PackagePlan, Symlink
+from containerpkg.packages.plan import SHARED_TIME, PackageFile, PackagePlan, Symlink
 from containerpkg.process import CommandFailed, Run
 
-# rpm's own settings; distributions and users have theirs in other files.
-_RPM = Path("/usr/lib/rpm")
+RPM = Path("/usr/lib/rpm")
+"""rpm's own settings; distributions and users have theirs in other files."""
 
 # Smaller files are copied, which gives them the time of the package.
 _LINKED_FROM = 1 << 20
@@ -71,9 +71,16 @@ def build(
     store so that they can be links. The finished package appears in one step and replaces one of
     its name. Several builds may run at once.
 
-    Raises :class:`ToolError` if rpmbuild is missing, :class:`PackageError` if it fails, and
-    :class:`HostError` if a file cannot be read or written.
+    Raises :class:`ToolError` if rpmbuild or its settings are missing, :class:`PackageError` if it
+    fails, and :class:`HostError` if a file cannot be read or written.
     """
+    for file in (RPM / "macros", RPM / "rpmrc"):
+        # rpmbuild would do without, with whatever this machine and its user have set.
+        if not file.exists():
+            raise ToolError(
+                f"rpm's own settings {file} are not there",
+                hint="install rpmbuild anew: 'apt-get install rpm' or 'dnf install rpm-build'",
+            )
     with _room(plan, work_dir) as room:
         with _host_errors(plan):
             (room / f"{plan.nevra.name}.spec").write_text(plan.spec, encoding="utf-8")
@@ -109,8 +116,8 @@ def argv(plan: PackagePlan) -> tuple[str, ...]:
     """
     return (
         "rpmbuild",
-        *(f"--macros={file}" for file in (_RPM / "macros",) if file.exists()),
-        *(f"--rcfile={file}" for file in (_RPM / "rpmrc",) if file.exists()),
+        f"--macros={RPM / 'macros'}",
+        f"--rcfile={RPM / 'rpmrc'}",
         "-bb",
         "--quiet",
         "--nodeps",
@@ -156,12 +163,13 @@ def _stage(plan: PackagePlan, root: Path) -> None:
     for file in plan.files:
         path = root / file.target.removeprefix("/")
         path.parent.mkdir(parents=True, exist_ok=True)
-        _put(file, path, plan.time)
+        _put(file, path, plan)
     for path in made:
-        os.utime(path, (plan.time, plan.time))
+        os.utime(path, (SHARED_TIME, SHARED_TIME))
 
 
-def _put(file: PackageFile, path: Path, time: int) -> None:
+def _put(file: PackageFile, path: Path, plan: PackagePlan) -> None:
+    time = SHARED_TIME if file.shared else plan.time
     match file.content:
         case Symlink(to=to):
             path.symlink_to(to)
@@ -169,9 +177,9 @@ def _put(file: PackageFile, path: Path, time: int) -> None:
             path.write_text(text, encoding="utf-8")
         case Path() as source:
             status = source.stat()
-            # rpm sets the times of newer files back by itself; a link shares its time with the
-            # store, which keeps it.
-            if status.st_size >= _LINKED_FROM and status.st_mtime >= time:
+            # rpm sets the times of newer files back to that of the package by itself; a link
+            # shares its time with the store, which keeps it.
+            if status.st_size >= _LINKED_FROM and status.st_mtime >= time == plan.time:
                 link_or_copy(source, path)
                 return
             shutil.copyfile(source, path)

@@ -9,7 +9,7 @@ from containerpkg import __version__
 from containerpkg.errors import HostError
 from containerpkg.packages import spec
 from containerpkg.packages.layer import SHARE
-from containerpkg.packages.plan import PackageFile, PackagePlan, Symlink
+from containerpkg.packages.plan import SHARED_TIME, PackageFile, PackagePlan, Symlink
 from containerpkg.packages.version import Nevra
 from containerpkg.templates import render
 
@@ -22,9 +22,6 @@ _HOST = f"{SHARE}/host"
 _LIBEXEC = "/usr/libexec/containerpkg"
 _SYSTEM = "/usr/lib/systemd/system"
 _STATE = "/var/lib/containerpkg"
-
-# 2000-01-01T00:00:00Z
-_TIME = 946_684_800
 
 
 def sources() -> Path:
@@ -72,7 +69,7 @@ def plan_runtime(stamp: str) -> PackagePlan:
     directories = tuple(sorted(("/etc/containerpkg", _LIBEXEC, SHARE, _HOST, package, _STATE)))
     return PackagePlan(
         nevra=nevra,
-        time=_TIME,
+        time=SHARED_TIME,
         directories=directories,
         files=tuple(files),
         spec=render(

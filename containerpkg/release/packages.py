@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Literal
 
 from containerpkg.definitions.project import Image, Project
 from containerpkg.files import sha256_file, sha256_text
-from containerpkg.packages.image import plan_image
+from containerpkg.packages.image import check_volumes, plan_image
 from containerpkg.packages.layer import BLOBS, CARRIED_BELOW, plan_layer
 from containerpkg.packages.plan import PackagePlan
 from containerpkg.packages.runtime import NAME as RUNTIME
@@ -96,7 +97,9 @@ class PackagePlanner:
         """The step for the package of ``image``.
 
         Content that had a release, and then another, gets a new one: going back is an update too.
+        Raises :class:`PackageError` for what cannot be packaged, or should not.
         """
+        check_volumes(image, json.loads(self._store.verified(stored.config).read_bytes()))
         key, record, make, reason = self._release(
             lambda stamp: self.plan(image, stored, stamp),
             [r for r in self.history(image) if r.version == image.version],

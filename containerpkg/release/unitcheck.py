@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from containerpkg import process
 from containerpkg.definitions.project import Image, Project
+from containerpkg.definitions.reading import PROJECT_FILE
 from containerpkg.errors import PackageError, Problem
 from containerpkg.packages.targets import TARGETS
-from containerpkg.units.check import check_units
+from containerpkg.units.check import GENERATORS, check_units
 from containerpkg.units.quadlet import UnitFile, render_units
 
 # Before a build there is no digest, and a unit reads the same with any.
@@ -17,12 +18,17 @@ _ANY_DIGEST = "sha256:" + "0" * 64
 
 
 def find_unit_problems(
-    project: Project, images: Iterable[Image], *, run: process.Run = process.run
+    project: Project,
+    images: Iterable[Image],
+    *,
+    generators: Sequence[Path] = GENERATORS,
+    run: process.Run = process.run,
 ) -> tuple[Problem, ...]:
-    """What is wrong with the units of ``images``; a program that is not there finds nothing.
+    """What is wrong with the units of ``images``; a warning says what nobody here could check.
 
-    Paths are those of ``image.yaml`` in the project, or of the unit on a host.
+    Paths are those of files in the project, or of the unit on a host.
     """
+    podman = TARGETS[project.file.target].podman
     problems: list[Problem] = []
     units: dict[str, UnitFile] = {}
     for image in images:
@@ -35,7 +41,7 @@ def find_unit_problems(
                 repository=image.repository,
                 tag=image.tag,
                 digest=_ANY_DIGEST,
-                podman=TARGETS[project.file.target].podman,
+                podman=podman,
                 project=project.root,
             )
         except PackageError as error:
@@ -44,5 +50,11 @@ def find_unit_problems(
         else:
             units |= {unit.path: unit for unit in rendered}
     if units:
-        problems += check_units(units.values(), run=run).problems
+        checked = check_units(units.values(), podman=podman, generators=generators, run=run)
+        problems += checked.problems
+        if checked.unchecked:
+            path = Path(PROJECT_FILE)
+            problems.append(
+                Problem(path=path, key="target", message=checked.unchecked, severity="warning")
+            )
     return tuple(problems)

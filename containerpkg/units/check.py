@@ -11,36 +11,49 @@ from pathlib import Path
 from containerpkg import process
 from containerpkg.errors import Problem, ToolError
 from containerpkg.process import CommandFailed, Run
-from containerpkg.units.quadlet import QUADLET, SYSTEM, UnitFile
+from containerpkg.units.quadlet import QUADLET, SYSTEM, Podman, UnitFile
 
 GENERATORS = (Path("/usr/libexec/podman/quadlet"), Path("/usr/lib/podman/quadlet"))
 """Where distributions put podman's generator, which is in no one's PATH."""
 
 _MESSAGE = re.compile(r"quadlet-generator\[\d+\]: (.*)")
 _UNIT = re.compile(r"---(.+)---")
+_VERSION = re.compile(r"(\d+)\.(\d+)\.")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Checked:
-    """What was found wrong, and the programs that were not there to look."""
+    """What was found wrong, and what this machine could not look at."""
 
-    problems: tuple[Problem, ...]
-    missing: tuple[str, ...] = ()
+    problems: tuple[Problem, ...] = ()
+    unchecked: str = ""
+    """Why there may be more, as a sentence; empty if all was looked at."""
 
 
 def check_units(
     files: Iterable[UnitFile],
     *,
+    podman: Podman,
     generators: Sequence[Path] = GENERATORS,
     run: Run = process.run,
 ) -> Checked:
     """Read ``files`` as a host would: Quadlet makes units of them, systemd-analyze verifies those.
 
-    The paths of the problems are the host's. Raises nothing for a unit that is wrong.
+    The units are for ``podman`` and newer ones, so an older one is not asked. The paths of the
+    problems are the host's. Raises nothing for a unit that is wrong.
     """
     generator = next((path for path in generators if path.exists()), None)
     if generator is None:
-        return Checked(problems=(), missing=("quadlet", "systemd-analyze"))
+        return Checked(unchecked="units were not checked: there is no podman with Quadlet here")
+    lines, _ = _lines(run, [str(generator), "-version"], env={})
+    version = next(filter(None, map(_VERSION.match, lines)), None)
+    if version is None or (int(version[1]), int(version[2])) < podman:
+        found = version.string if version else "of an unknown version"
+        wanted = f"{podman[0]}.{podman[1]}"
+        return Checked(
+            unchecked=f"units were not checked: podman {found} here is older than {wanted}, "
+            "which they are for"
+        )
     with tempfile.TemporaryDirectory(prefix="containerpkg-units-") as name:
         quadlet, system = Path(name, "quadlet"), Path(name, "system")
         quadlet.mkdir()
@@ -66,7 +79,9 @@ def check_units(
         try:
             lines, ended_well = _lines(run, analyze, env={"SYSTEMD_LOG_LEVEL": "warning"})
         except ToolError:
-            return Checked(problems=(), missing=("systemd-analyze",))
+            return Checked(
+                unchecked="units were not checked by systemd: there is no systemd-analyze here"
+            )
         own = [line.replace(f"{system}/", "") for line in lines if str(system) in line]
         if not ended_well and not own:
             own = lines

@@ -105,7 +105,8 @@ class _Pass:
         if done.status or not loading.is_present(self._engine, layout):
             self._fail(
                 f"the image {layout.name} of package {layout.package} could not be loaded, what "
-                f"runs goes on with the image before: {systemd.why(done)}; 'journalctl -u {unit}' says more",
+                f"runs goes on with the image before: {systemd.why(done)}; 'journalctl -u {unit}' "
+                f"says more",
                 unit=systemd.unit_name(unit),
             )
             return False

@@ -263,3 +263,24 @@ def test_onbuild_of_the_last_stage_is_kept_for_its_children() -> None:
 def test_problems_have_a_line(text: str, expected: list[tuple[int, str, str]]) -> None:
     assert [(problem.line, problem.message, problem.hint) for problem in problems(text)] == expected
     assert {problem.path for problem in problems(text)} == {PATH}
+
+
+def test_volumes_of_the_last_stage_and_those_below_it() -> None:
+    text = """\
+FROM scratch AS base
+ARG DATA=/data
+VOLUME $DATA relative
+FROM scratch AS other
+VOLUME /other
+FROM base
+ENV MORE=more
+VOLUME ["/a b", "/${MORE}/"]
+VOLUME $UNKNOWN/x /c
+ONBUILD VOLUME /later
+"""
+    assert [(v.path, v.line) for v in parse(text).volumes] == [
+        ("/data", 3),
+        ("/a b", 8),
+        ("/more/", 8),
+        ("/c", 9),
+    ]

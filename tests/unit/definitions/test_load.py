@@ -227,6 +227,12 @@ def test_check_warns_of_what_is_probably_not_meant(
             ),
             "images/s/Dockerfile": "FROM quay.io/example/nobody",
             "images/s/image.yaml": HEAD + SERVICE % "s",
+            "images/v/Dockerfile": f"{BASE}VOLUME /a/ /b /c /d /e /e/f\n",
+            "images/v/f": "",
+            "images/v/image.yaml": HEAD
+            + "services:\n  v:\n    volumes: {a: /a}\n    tmpfs: [/b/]\n"
+            "    mounts: [{source: /x, target: /c}]\n    config: [{source: f, target: /d}]\n"
+            "  w:\n    volumes: {a: /a, b: /b, c: /c, d: /d, e: /e/f}\n",
         }
     )
     print_problems(find_problems(root))
@@ -245,8 +251,14 @@ warning: images/a/image.yaml: the image has no service and no other image is bui
   hint: add 'services:', or remove the image
 warning: images/base/image.yaml:3: build.args.OTHER: the Dockerfile has no 'ARG OTHER'
 error: images/s/Dockerfile:1: FROM quay.io/example/nobody: there is no image 'nobody' in images/
-  hint: images: a, base, s
-1 error, 7 warnings
+  hint: images: a, base, s, v
+warning: images/v/Dockerfile:2: VOLUME /e has no name in the service 'v', so podman deletes what is in it at each stop
+  hint: in image.yaml add it to 'volumes:', or to 'tmpfs:' if that is meant
+warning: images/v/Dockerfile:2: VOLUME /e has no name in the service 'w', so podman deletes what is in it at each stop
+  hint: in image.yaml add it to 'volumes:', or to 'tmpfs:' if that is meant
+warning: images/v/Dockerfile:2: VOLUME /e/f has no name in the service 'v', so podman deletes what is in it at each stop
+  hint: in image.yaml add it to 'volumes:', or to 'tmpfs:' if that is meant
+1 error, 10 warnings
 """
     )
 

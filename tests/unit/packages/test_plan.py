@@ -83,7 +83,9 @@ def test_a_layer_package_is_made_of_its_blob_alone() -> None:
     )
     assert plan.files == (
         PackageFile(
-            target="/usr/share/containerpkg/blobs/sha256/" + 64 * "a", content=BLOBS / (64 * "a")
+            target="/usr/share/containerpkg/blobs/sha256/" + 64 * "a",
+            content=BLOBS / (64 * "a"),
+            shared=True,
         ),
     )
     assert (
@@ -152,7 +154,9 @@ Provides: container(quay.io/foreman/redis) = 7.0
 Provides: oci-manifest(sha256:ccc*)
 Provides: oci-image-id(sha256:ddd*)
 Requires: oci-blob(sha256:aaa*)
-Requires: podman >= 5.0
+Requires: containerpkg-runtime
+Requires: podman >= 4:5.0
+Conflicts: /usr/lib/systemd/system/redis.service
 
 %description
 Redis.
@@ -295,6 +299,44 @@ def test_the_files_of_an_image_with_a_service() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("target", "required"),
+    [
+        ("el8", "podman >= 4:4.8"),
+        ("el9", "podman >= 4:5.0"),
+        ("el10", "podman >= 6:5.4"),
+        ("fedora", "podman >= 5:5.4"),
+    ],
+)
+def test_the_podman_of_a_family_with_its_epoch(target: str, required: str) -> None:
+    assert f"\nRequires: {required}\n" in plan(SERVICE, target=target).spec
+
+
+def test_directories_of_configuration_are_owned_but_for_those_of_every_host() -> None:
+    paths = [
+        "/etc/other/conf.d/deep/a.conf",
+        "/etc/single.conf",
+        "/etc/sysconfig/extra/a",
+        "/etc/pki/tls/a",
+    ]
+    config = [{"source": "a", "target": f"/{n}", "path": path} for n, path in enumerate(paths)]
+    made = plan({"services": {"redis": {"config": config}}})
+    assert [path for path in made.directories if path.startswith("/etc")] == [
+        "/etc/other",
+        "/etc/other/conf.d",
+        "/etc/other/conf.d/deep",
+    ]
+
+
+def test_the_vendor_is_the_packager_where_none_is_named() -> None:
+    assert "\nVendor: ACME\nPackager: ACME\n" in plan({}, packager=None).spec
+
+
+def test_what_packages_may_share_is_marked() -> None:
+    shared = {file.target for file in plan(SERVICE).files if file.shared}
+    assert shared == {f"/usr/share/containerpkg/blobs/sha256/{64 * d}" for d in "bcd"}
+
+
 def test_an_image_without_services_needs_no_podman_and_brings_no_units() -> None:
     made = plan({}, target="fedora")
     assert str(made.nevra) == "redis-container-7.0-1.2.fc.armv7hl"
@@ -343,7 +385,8 @@ def test_a_digest_that_is_none() -> None:
     [
         ("2023-11-14T22:13:20.123456789Z", 1_700_000_000),
         ("2023-11-15T00:13:20+02:00", 1_700_000_000),
-        ("1960-01-01T00:00:00Z", 0),
+        # What packages share is of 2000, and rpm takes no file to be newer than its package.
+        ("1970-01-01T00:00:00Z", 946_684_800),
     ],
 )
 def test_the_time_of_a_package_is_that_of_its_image(created: str, time: int) -> None:

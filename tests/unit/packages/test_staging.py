@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from containerpkg.errors import HostError, PackageError
+from containerpkg.errors import HostError, PackageError, ToolError
 from containerpkg.packages import rpmbuild
-from containerpkg.packages.plan import PackageFile, PackagePlan, Symlink
+from containerpkg.packages.plan import SHARED_TIME, PackageFile, PackagePlan, Symlink
 from containerpkg.packages.version import Nevra
 from containerpkg.process import CommandFailed, Result
 
@@ -17,6 +17,17 @@ def plan(*files: PackageFile) -> PackagePlan:
         files=files,
         spec="Name: a\n",
     )
+
+
+@pytest.fixture(autouse=True)
+def rpm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with rpm's own settings, whether or not this machine has rpm."""
+    folder = tmp_path / "rpm"
+    folder.mkdir()
+    for name in ("macros", "rpmrc"):
+        (folder / name).touch()
+    monkeypatch.setattr(rpmbuild, "RPM", folder)
+    return folder
 
 
 class Fake:
@@ -32,7 +43,7 @@ class Fake:
                 int(path.lstat().st_mtime),
             )
             for path in sorted((cwd / "root").rglob("*"))
-            if path.is_symlink() or path.is_file()
+            if path.is_symlink() or path.is_file() or path.name == "a"
         }
         self.calls.append((tuple(argv), dict(env), (cwd / "a.spec").read_text(), staged))
         if self.fails:
@@ -41,7 +52,7 @@ class Fake:
         return Result(stdout="")
 
 
-def test_the_whole_command_and_what_is_staged(tmp_path: Path) -> None:
+def test_the_whole_command_and_what_is_staged(tmp_path: Path, rpm: Path) -> None:
     large, small = tmp_path / "large", tmp_path / "small"
     large.write_bytes(bytes(1 << 20))
     small.write_text("small")
@@ -51,6 +62,8 @@ def test_the_whole_command_and_what_is_staged(tmp_path: Path) -> None:
         plan(
             PackageFile(target="/usr/share/a/large", content=large),
             PackageFile(target="/usr/share/a/link", content=Symlink(to="../x")),
+            PackageFile(target="/usr/share/a/other-large", content=large, shared=True),
+            PackageFile(target="/usr/share/a/shared", content="text", shared=True),
             PackageFile(target="/usr/share/a/small", content=small),
             PackageFile(target="/usr/share/a/text", content="text"),
         ),
@@ -62,8 +75,10 @@ def test_the_whole_command_and_what_is_staged(tmp_path: Path) -> None:
     assert built.stat().st_mode & 0o777 == 0o644
     assert list((tmp_path / "work").iterdir()) == []
     (argv, env, spec, staged) = fake.calls[0]
-    assert [word for word in argv if not word.startswith(("--macros=", "--rcfile="))] == [
+    assert list(argv) == [
         "rpmbuild",
+        f"--macros={rpm}/macros",
+        f"--rcfile={rpm}/rpmrc",
         "-bb",
         "--quiet",
         "--nodeps",
@@ -94,11 +109,20 @@ def test_the_whole_command_and_what_is_staged(tmp_path: Path) -> None:
     assert env == {"LC_ALL": "C.UTF-8", "SOURCE_DATE_EPOCH": "1000000000", "TZ": "UTC"}
     assert spec == "Name: a\n"
     inodes = {name: what for name, (what, _) in staged.items()}
-    times = {name: time for name, (_, time) in staged.items() if not name.endswith("large")}
     assert inodes["usr/share/a/large"] == before.st_ino
     assert inodes["usr/share/a/link"] == Path("../x")
     assert inodes["usr/share/a/small"] != small.stat().st_ino
-    assert set(times.values()) == {1_000_000_000}
+    times = {name.removeprefix("usr/share/a"): time for name, (_, time) in staged.items()}
+    # A link shares its time with the store; rpm sets it back.
+    assert times.pop("/large") == int(before.st_mtime)
+    assert times == {
+        "": SHARED_TIME,
+        "/link": 1_000_000_000,
+        "/other-large": SHARED_TIME,
+        "/shared": SHARED_TIME,
+        "/small": 1_000_000_000,
+        "/text": 1_000_000_000,
+    }
     after = large.stat()
     assert (after.st_mode, after.st_mtime_ns) == (before.st_mode, before.st_mtime_ns)
 
@@ -126,3 +150,17 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
         f"the package a-1-1.noarch cannot be written: {missing}: No such file or directory"
     )
     assert list((tmp_path / "work").iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["macros", "rpmrc"])
+def test_nothing_is_built_with_the_settings_of_a_machine(
+    tmp_path: Path, rpm: Path, name: str
+) -> None:
+    (rpm / name).unlink()
+    fake = Fake()
+    with pytest.raises(ToolError) as caught:
+        rpmbuild.build(plan(), tmp_path / "work", tmp_path / "out", run=fake)
+    assert caught.value.message == f"rpm's own settings {rpm}/{name} are not there"
+    assert caught.value.hint is not None
+    assert "'dnf install rpm-build'" in caught.value.hint
+    assert fake.calls == []

@@ -35,6 +35,9 @@ class FakeEngine:
     sizes: dict[str, int] = field(default_factory=dict)
     """Bytes of an image's own layer; 0 stands for as few as will do."""
 
+    volumes: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """What the Dockerfile of an image declares as VOLUME."""
+
     images: dict[str, tuple[bytes, tuple[bytes, ...]]] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
     name: str = "fake"
@@ -56,16 +59,17 @@ class FakeEngine:
         if size := self.sizes.get(request.image):
             # Bytes that no compressor makes smaller.
             own = random.Random(own).randbytes(size)
-        image_id = self.add((*layers, own))
+        image_id = self.add((*layers, own), self.volumes.get(request.image, ()))
         for tag in request.tags:
             self.tags[tag] = image_id
         return image_id
 
-    def add(self, layers: tuple[bytes, ...]) -> str:
+    def add(self, layers: tuple[bytes, ...], volumes: Sequence[str] = ()) -> str:
         config = json.dumps(
             {
                 "architecture": "amd64",
                 "os": "linux",
+                **({"config": {"Volumes": {path: {} for path in volumes}}} if volumes else {}),
                 "created": "2024-05-06T07:08:09.123456789Z",
                 "rootfs": {"type": "layers", "diff_ids": [_digest(layer) for layer in layers]},
             }

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from containerpkg.errors import ContainerpkgError, HostError, StoreError
+from containerpkg.errors import ContainerpkgError, HostError, PackageError, StoreError
 from containerpkg.process import CommandFailed, Result
 from containerpkg.progress import Silent
 from containerpkg.release.make import Options
@@ -65,7 +65,12 @@ class FakeRpmbuild:
 
 
 @pytest.fixture
-def rpmbuild() -> FakeRpmbuild:
+def rpmbuild(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeRpmbuild:
+    settings = tmp_path / "rpm"
+    settings.mkdir()
+    for name in ("macros", "rpmrc"):
+        (settings / name).touch()
+    monkeypatch.setattr("containerpkg.packages.rpmbuild.RPM", settings)
     return FakeRpmbuild()
 
 
@@ -299,3 +304,23 @@ def test_going_back_is_an_update_too(make_project, release):
     assert first.nevra < second.nevra < third.nevra == again.nevra
     assert third.update_bytes == sizes(root)[f"{third.nevra}.rpm"]
     assert again.fresh == ()
+
+
+def test_a_volume_that_podman_would_delete_is_refused(make_project, release, engine, rpmbuild):
+    engine.volumes["app"] = ("/data", "/cache")
+    root = make_project(TREE)
+    named = f"{IMAGE}    volumes: {{data: /data}}\n"
+    (root / "images/app/image.yaml").write_text(named)
+    with pytest.raises(PackageError) as caught:
+        release(root)
+    assert caught.value.message == (
+        "image 'app' declares VOLUME /cache, which has no name in 'volumes:' of the service 'app', "
+        "so podman would delete what is in it at each stop"
+    )
+    assert caught.value.hint == (
+        "in images/app/image.yaml add 'volumes: {NAME: /cache}', "
+        "or 'tmpfs: [/cache]' if that is meant"
+    )
+    assert "app-container" not in rpmbuild.made
+    (root / "images/app/image.yaml").write_text(f"{named}    tmpfs: [/cache]\n")
+    assert release(root)["app"].fresh

@@ -1,6 +1,8 @@
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+import pytest
+
 from containerpkg.errors import Problem
 from containerpkg.process import CommandFailed, Result, missing_tool
 from containerpkg.units.check import Checked, check_units
@@ -16,7 +18,7 @@ LOADING = "quadlet-generator[7]: Loading source unit file /x/a.container"
 
 class Fake:
     def __init__(self, quadlet: list[str], verify: Callable[[Path], list[str]] | None) -> None:
-        self.quadlet, self.verify = quadlet, verify
+        self.quadlet, self.verify, self.version = quadlet, verify, ["5.4.2"]
         self.seen: list[tuple[str, ...]] = []
 
     def __call__(
@@ -28,7 +30,9 @@ class Fake:
         **_: object,
     ) -> Result:
         self.seen.append(tuple(Path(word).name for word in argv))
-        if argv[0] != "systemd-analyze":
+        if argv[1] == "-version":
+            lines = self.version
+        elif argv[0] != "systemd-analyze":
             folder = Path(env["QUADLET_UNIT_DIRS"])
             self.seen.append(tuple(sorted(path.name for path in folder.iterdir())))
             lines = self.quadlet
@@ -50,13 +54,14 @@ class Fake:
 def checked(tmp_path: Path, fake: Fake) -> Checked:
     generator = tmp_path / "quadlet"
     generator.touch()
-    return check_units(FILES, generators=[tmp_path / "none", generator], run=fake)
+    return check_units(FILES, podman=(5, 4), generators=[tmp_path / "none", generator], run=fake)
 
 
 def test_units_go_through_quadlet_and_then_through_systemd(tmp_path: Path) -> None:
     fake = Fake([LOADING, "---a.service---", "[Service]", "ExecStart=x"], lambda _: [])
-    assert checked(tmp_path, fake) == Checked(problems=())
+    assert checked(tmp_path, fake) == Checked()
     assert fake.seen == [
+        ("quadlet", "-version"),
         ("quadlet", "-dryrun"),
         ("a.container",),
         ("systemd-analyze", "verify", "--man=no", "--recursive-errors=no", "a.service"),
@@ -76,10 +81,25 @@ def test_complaints_of_both(tmp_path: Path) -> None:
     )
 
 
-def test_programs_that_are_not_there_are_named(tmp_path: Path) -> None:
-    assert check_units(FILES, generators=[tmp_path / "none"]).missing == (
-        "quadlet",
-        "systemd-analyze",
+def test_what_nobody_here_can_check_is_said(tmp_path: Path) -> None:
+    assert check_units(FILES, podman=(5, 0), generators=[tmp_path / "none"]) == Checked(
+        unchecked="units were not checked: there is no podman with Quadlet here"
     )
     fake = Fake(["---a.service---", "[X]"], None)
-    assert checked(tmp_path, fake).missing == ("systemd-analyze",)
+    assert checked(tmp_path, fake) == Checked(
+        unchecked="units were not checked by systemd: there is no systemd-analyze here"
+    )
+
+
+@pytest.mark.parametrize(
+    ("version", "found"),
+    [("5.3.9", "5.3.9"), ("4.10.0-dev", "4.10.0-dev"), ("fail", "of an unknown version")],
+)
+def test_an_older_podman_is_not_asked(tmp_path: Path, version: str, found: str) -> None:
+    fake = Fake(["quadlet-generator[7]: converting: unsupported key"], None)
+    fake.version = [version]
+    assert checked(tmp_path, fake) == Checked(
+        unchecked=f"units were not checked: podman {found} here is older than 5.4, "
+        "which they are for"
+    )
+    assert fake.seen == [("quadlet", "-version")]

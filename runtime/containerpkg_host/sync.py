@@ -40,12 +40,14 @@ class _Pass:
             self._fail(str(problem))
         self._lift_rollbacks()
         stop_gone(self._host, self._engine, self._layouts)
-        self._note_versions()
+        self._find_failed()
         ready = [layout for layout in self._layouts.values() if self._preload(layout)]
         if self._settings.restart_services:
             for layout in ready:
                 for service in layout.services:
                     self._update(layout, service)
+        # Not before, or a run that is cut off would not know that there was an update.
+        self._note_versions()
         if not self._problems:  # else nobody knows what is installed
             remove_unowned(self._host, self._engine, self._layouts)
             self._remove_layers()
@@ -83,6 +85,29 @@ class _Pass:
             return
         for name in set(known) - set(self._layouts):
             self._state.forget_known(name)
+
+    def _find_failed(self) -> None:
+        """Take services that fail with an image just installed as begun upgrades.
+
+        So it is after a power cut between a transaction and its run: the next boot has started
+        them.
+        """
+        known = self._state.known()
+        for name, layout in self._layouts.items():
+            if name not in known or known[name].current.digest == layout.digest:
+                continue
+            for service in layout.services:
+                failing = systemd.show(self._host, service).active in ("failed", "activating")
+                told = service in self._state.upgrades() or service in self._state.rollbacks()
+                if failing and not told and not self._engine.container(service):
+                    change = Change(
+                        service=service,
+                        image=name,
+                        repository=layout.repository,
+                        old=known[name].current.digest,
+                        new=layout.digest,
+                    )
+                    self._state.begin_upgrade(change)
 
     # The image that runs.
 
@@ -184,9 +209,10 @@ class _Pass:
         except HostProblem as problem:
             self._fail(str(problem), unit=systemd.unit_name(service))
             return
-        if written:
+        pending = service in self._state.upgrades()
+        if written or pending:  # a run may have been cut off between the two
             systemd.daemon_reload(self._host)
-        if service not in self._state.upgrades():
+        if not pending:
             return
         systemd.reset_failed(self._host, service)
         done = systemd.restart(self._host, service)
@@ -252,6 +278,11 @@ def remove_unowned(host: Host, engine: Engine, layouts: Dict[str, Layout]) -> No
     needed = {layout.digest for layout in layouts.values()}
     needed |= {c.old for c in (*state.rollbacks().values(), *state.upgrades().values())}
     ids = {layout.id for layout in layouts.values()}
+    if set(state.loaded()) <= needed:
+        return
+    for layout in layouts.values():
+        running = [container for container in map(engine.container, layout.services) if container]
+        needed |= {container.digest for container in running}
     for digest, one in state.loaded().items():
         if digest in needed:
             continue

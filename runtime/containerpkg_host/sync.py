@@ -4,7 +4,7 @@ Each step looks at how things are and does what is missing, so that a run that w
 finished by the next, and a run that finds everything done does nothing.
 """
 
-from typing import Dict, List, Set
+from typing import Dict, List
 
 from containerpkg_host import blobs, holdback, journal, loading, rpmdb, systemd
 from containerpkg_host.engine import Container, Engine, Podman
@@ -127,11 +127,18 @@ class _Pass:
             self._fail(str(problem), unit=systemd.unit_name(unit))
             return False
         done = systemd.start(self._host, unit)
-        if done.status or not loading.is_present(self._engine, layout):
+        if done.status:
             self._fail(
                 f"the image {layout.name} of package {layout.package} could not be loaded, what "
                 f"runs goes on with the image before: {systemd.why(done)}; 'journalctl -u {unit}' "
                 f"says more",
+                unit=systemd.unit_name(unit),
+            )
+            return False
+        if not loading.is_present(self._engine, layout):
+            self._fail(
+                f"the unit {unit} does not load what package {layout.package} has installed; was a "
+                f"transaction cut off? 'dnf upgrade' or 'dnf reinstall {layout.package}' ends it",
                 unit=systemd.unit_name(unit),
             )
             return False
@@ -229,7 +236,8 @@ class _Pass:
             )
 
     def _remove_layers(self) -> None:
-        kept: Set[str] = set()
+        # A transaction that was cut off has put files there that rpm does not know of yet.
+        kept = {package for one in self._layouts.values() for package in version_of(one).layers}
         if self._settings.keep_previous_layers:
             for known in self._state.known().values():
                 kept.update(known.previous.layers if known.previous else ())

@@ -57,12 +57,19 @@ def _damage(host: Host, digest: str) -> str:
             remove(stamp)
             return f"has the content sha256:{found[:12]}"
         if _fingerprint(path) == before:
-            write_whole(stamp, before)
+            _remember(stamp, before)
     except FileNotFoundError:
         return "is missing"
     except OSError as error:
         return f"cannot be read ({error.strerror})"
     return ""
+
+
+def _remember(stamp: Path, fingerprint: str) -> None:
+    try:
+        write_whole(stamp, fingerprint)
+    except OSError:
+        pass  # it is hashed again the next time
 
 
 def _fingerprint(path: Path) -> str:

@@ -87,7 +87,7 @@ def parse_settings(text: str, path: Path) -> Settings:
 def write_whole(path: Path, text: str) -> None:
     """Replace ``path`` by ``text`` in one step that a power cut does not halve."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.new")
+    beside = path.with_name(f".{path.name}.{os.getpid()}")  # two may write the same at once
     with beside.open("w", encoding="utf-8") as file:
         file.write(text)
         file.flush()

@@ -42,6 +42,9 @@ def report_data(report: Report) -> object:
             }
             for packaged in report.packaged
         ],
+        "runtime": {"package": report.runtime.nevra, "new": report.runtime.fresh}
+        if report.runtime
+        else None,
         "repository": str(report.repository) if report.repository else None,
     }
 
@@ -67,6 +70,9 @@ def print_report(report: Report) -> None:
         columns += ["PACKAGE", "PACKAGES", "UPDATE"]
     print_table(columns, rows, shrinking=("PACKAGE", "DIGEST"))
     fresh = {name for packaged in report.packaged for name in packaged.fresh}
+    if report.runtime and report.runtime.fresh:
+        fresh.add(report.runtime.nevra)
+        print(f"\nServices require {report.runtime.nevra}, which is new.")
     built = [outcome for outcome in report.outcomes if outcome.status == "built"]
     if report.repository:
         if built or fresh:

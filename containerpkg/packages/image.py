@@ -21,6 +21,7 @@ from containerpkg.packages.layer import (
     layer_provide,
 )
 from containerpkg.packages.plan import SHARED_TIME, PackageFile, PackagePlan, Symlink
+from containerpkg.packages.runtime import NAME as RUNTIME
 from containerpkg.packages.targets import TARGETS
 from containerpkg.packages.version import Nevra, rpm_architecture
 from containerpkg.store.content import ContentStore, StoredImage, hex_of
@@ -85,6 +86,7 @@ def plan_image(
     directories = _directories(home, units, files)
     requires = [layer_provide(blob) for blob in required]
     if services:
+        requires.append(RUNTIME)
         requires.append(target.podman_requirement)
     # Quadlet's units come before those below /usr, so one of the distribution would lose its name.
     conflicts = [f"{SYSTEM}/{name}.service" for name in sorted(services)]

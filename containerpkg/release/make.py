@@ -25,13 +25,14 @@ from containerpkg.errors import (
 )
 from containerpkg.files import locked, make_public, sweep
 from containerpkg.packages import signing
+from containerpkg.packages.runtime import NAME as RUNTIME
 from containerpkg.packages.signing import Signer
 from containerpkg.process import missing_tool
 from containerpkg.progress import Progress
 from containerpkg.release.building import Builder, BuildOutcome, taken_from_engine
 from containerpkg.release.builds import BuildStep, plan_builds
 from containerpkg.release.packages import PackagePlanner
-from containerpkg.release.packaging import Packaged, PackagedImage, Packager
+from containerpkg.release.packaging import Packaged, PackagedImage, PackagedRuntime, Packager
 from containerpkg.repository.metadata import PACKAGES, SIGNATURE, publish_metadata
 from containerpkg.repository.repofile import write_repo_file
 from containerpkg.store.content import ContentStore, Layer, StoredImage
@@ -86,6 +87,9 @@ class Report:
     packaged: tuple[PackagedImage, ...]
     unpackaged: Mapping[str, PackageError]
     """Why an image has no package, by the names of those that were to have one."""
+
+    runtime: PackagedRuntime | None
+    """What the packages of images with services require, if there are such."""
 
     repository: Path | None
 
@@ -167,6 +171,10 @@ class Workshop:
             *(
                 PlannedPackage(name=s.image.package, action=s.action, reason=s.reason)
                 for s in steps
+            ),
+            *(
+                PlannedPackage(name=RUNTIME, action=s.action, reason=s.reason)
+                for s in ([planner.runtime()] if any(i.file.services for i, _ in images) else [])
             ),
         )
         anew = {package.name for package in planned if rebuild}
@@ -329,6 +337,7 @@ class Workshop:
             digests=digests,
             packaged=packaged.images if packaged else (),
             unpackaged=packaged.failed if packaged else {},
+            runtime=packaged.runtime if packaged else None,
             repository=repository,
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -12,6 +13,8 @@ from containerpkg.files import sha256_file, sha256_text
 from containerpkg.packages.image import check_volumes, plan_image
 from containerpkg.packages.layer import BLOBS, CARRIED_BELOW, plan_layer
 from containerpkg.packages.plan import PackagePlan
+from containerpkg.packages.runtime import NAME as RUNTIME
+from containerpkg.packages.runtime import plan_runtime
 from containerpkg.store.content import ContentStore, Layer, StoredImage
 from containerpkg.store.records import PackageRecord, Records
 
@@ -47,6 +50,18 @@ class ImageStep:
     def layers(self) -> tuple[Layer, ...]:
         """The layers that have packages of their own, lowest first."""
         return tuple(layer for layer in self.stored.layers if has_package(layer))
+
+
+@dataclass(frozen=True, kw_only=True)
+class RuntimeStep:
+    """What is to be done for the package that all image packages with services require."""
+
+    key: str
+    record: PackageRecord | None
+    """The release that this content has, or None if it gets a new one."""
+
+    action: Literal["make", "keep"]
+    reason: str
 
 
 def has_package(layer: Layer) -> bool:
@@ -85,18 +100,10 @@ class PackagePlanner:
         Raises :class:`PackageError` for what cannot be packaged, or should not.
         """
         check_volumes(image, json.loads(self._store.verified(stored.config).read_bytes()))
-        key = _content_key(self.plan(image, stored, _UNRELEASED))
-        history = [r for r in self.history(image) if r.version == image.version]
-        record = history[-1] if history and history[-1].key == key else None
-        make = True
-        if record:
-            make, reason = self._needed(self.plan(image, stored, record.stamp))
-        elif any(earlier.key == key for earlier in history):
-            reason = "back to an earlier content"
-        elif history:
-            reason = "new content"
-        else:
-            reason = "never packaged"
+        key, record, make, reason = self._release(
+            lambda stamp: self.plan(image, stored, stamp),
+            [r for r in self.history(image) if r.version == image.version],
+        )
         return ImageStep(
             image=image,
             stored=stored,
@@ -105,6 +112,23 @@ class PackagePlanner:
             action="make" if make else "keep",
             reason=reason,
         )
+
+    def runtime(self) -> RuntimeStep:
+        """The step for containerpkg-runtime, which is the same for every target."""
+        key, record, make, reason = self._release(plan_runtime, self._records.packages(RUNTIME))
+        return RuntimeStep(key=key, record=record, action="make" if make else "keep", reason=reason)
+
+    def _release(
+        self, plan: Callable[[str], PackagePlan], history: Sequence[PackageRecord]
+    ) -> tuple[str, PackageRecord | None, bool, str]:
+        """Key, record, whether to make it, and why, of what ``plan`` gives for a stamp."""
+        key = _content_key(plan(_UNRELEASED))
+        record = history[-1] if history and history[-1].key == key else None
+        if record:
+            return (key, record, *self._needed(plan(record.stamp)))
+        if any(earlier.key == key for earlier in history):
+            return key, None, True, "back to an earlier content"
+        return key, None, True, "new content" if history else "never packaged"
 
     def history(self, image: Image) -> tuple[PackageRecord, ...]:
         """The releases for this target, of whatever version, oldest first."""

@@ -16,6 +16,7 @@ from containerpkg.errors import PackageError
 from containerpkg.files import make_public
 from containerpkg.packages import rpmbuild
 from containerpkg.packages.plan import PackagePlan
+from containerpkg.packages.runtime import plan_runtime
 from containerpkg.packages.signing import Signer
 from containerpkg.progress import Progress
 from containerpkg.release.packages import ImageStep, PackagePlanner, has_package
@@ -45,12 +46,24 @@ class PackagedImage:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PackagedRuntime:
+    """The package that all image packages with services require."""
+
+    nevra: str
+    fresh: bool
+    """Whether this run made it."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Packaged:
     """What came of the images of a run."""
 
     images: tuple[PackagedImage, ...]
     failed: Mapping[str, PackageError]
     """Why there is no package, by the names of the other images."""
+
+    runtime: PackagedRuntime | None
+    """What the packages of images with services require, if there are such."""
 
 
 class Packager:
@@ -104,7 +117,32 @@ class Packager:
                 packaged.append(self._summary(*future.result()))
             except PackageError as error:
                 failed[name] = error
-        return Packaged(images=tuple(packaged), failed=failed)
+        services = any(one.image.file.services for one in packaged)
+        return Packaged(
+            images=tuple(packaged),
+            failed=failed,
+            runtime=self._make_runtime() if services else None,
+        )
+
+    def _make_runtime(self) -> PackagedRuntime:
+        """Make the package that image packages with services require, unless it is there."""
+        step = self._planner.runtime()
+        nevra = plan_runtime("00000000000000").nevra
+        record = step.record or PackageRecord(
+            package=nevra.name,
+            key=step.key,
+            target=nevra.arch,
+            version=nevra.version,
+            stamp=self._records.next_stamp(nevra.name, datetime.now(UTC)),
+            manifest="",
+        )
+        if step.record is None:
+            self._records.add_package(record)
+        plan = plan_runtime(record.stamp)
+        if step.action == "make":
+            self._build(plan)
+            self._progress.note(f"package {plan.nevra}")
+        return PackagedRuntime(nevra=str(plan.nevra), fresh=step.action == "make")
 
     def close(self) -> None:
         """Let what runs end, and begin nothing more."""

@@ -65,6 +65,18 @@ def test_the_wheel_carries_every_template(installed: Installed) -> None:
     assert carried == wanted
 
 
+def test_the_wheel_carries_the_program_of_hosts(installed: Installed) -> None:
+    runtime = ROOT / "runtime"
+    wanted = {
+        f"containerpkg/data/runtime/{path.relative_to(runtime)}"
+        for path in runtime.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    with zipfile.ZipFile(installed.wheel) as wheel:
+        carried = {name for name in wheel.namelist() if "/data/runtime/" in name}
+    assert carried == wanted
+
+
 def test_the_installed_program_knows_its_version(installed: Installed, tmp_path: Path) -> None:
     assert __version__ in installed.run("--version", cwd=tmp_path)
 

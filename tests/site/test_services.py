@@ -118,7 +118,6 @@ def test_a_service_from_install_to_removal(site: Host, service: Service) -> None
     for name, value in service.sysconfig.items():
         site.run("sh", "-c", 'printf "%s=%s\n" "$0" "$1" >> "$2"', name, value, _sysconfig(service))
 
-    site.run("systemctl", "daemon-reload")
     site.run("systemctl", "start", service.name)
     service.write(site)
     assert service.read(site) == service.kept
@@ -143,7 +142,6 @@ def test_a_service_from_install_to_removal(site: Host, service: Service) -> None
 
     site.run("systemctl", "stop", service.name)
     site.run("dnf", "--assumeyes", "remove", service.package)
-    site.run("systemctl", "daemon-reload")
     left = {line.split()[0] for line in before ^ _files(site)}
     assert left == {service.config.rpartition("/")[0], *(f"{path}.rpmsave" for path in edited)}
     packages = site.run("rpm", "--query", "--all", "--queryformat=%{name}\n").stdout

@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-import gzip
-import hashlib
-import io
-import json
-import tarfile
 from pathlib import Path
 
 import pytest
 
-from containerpkg.definitions.dockerfile import Dockerfile
-from containerpkg.definitions.image import ImageFile
-from containerpkg.definitions.project import Image, Layers, Project, ProjectFile
-from containerpkg.packages import rpmbuild
-from containerpkg.packages.image import plan_image
-from containerpkg.store.content import ContentStore, Layer, StoredImage
-from containerpkg.store.manifest import render_manifest
+from containerpkg.definitions.project import Layers
+from containerpkg.store.content import ContentStore, StoredImage
 from tests.site.host import Host
+from tests.site.probe import build_packages, build_runtime, store_image
 
 DATA = "/var/lib/containers/storage/volumes/probe-data/_data"
 
@@ -36,42 +27,6 @@ HOSTILE = [
     "ünïcödé \U0001f600",
     "{{.}} * ? ~ ! & | < > ( )",
 ]
-
-
-def _image(store: ContentStore, name: str) -> StoredImage:
-    """An image that has nothing of its own: its programs are the host's, mounted."""
-    plain = io.BytesIO()
-    with tarfile.open(fileobj=plain, mode="w") as tar:
-        for link in ("bin", "lib", "lib64"):
-            member = tarfile.TarInfo(link)
-            member.type, member.linkname = tarfile.SYMTYPE, f"usr/{link}"
-            tar.addfile(member)
-        for directory in ("usr", "data"):
-            member = tarfile.TarInfo(directory)
-            member.type, member.mode = tarfile.DIRTYPE, 0o755
-            tar.addfile(member)
-    blob = store.add(gzip.compress(plain.getvalue(), mtime=0))
-    diff_id = f"sha256:{hashlib.sha256(plain.getvalue()).hexdigest()}"
-    config = store.add(
-        json.dumps(
-            {
-                "architecture": "amd64",
-                "os": "linux",
-                "config": {"Env": ["FROM_IMAGE=image", "IN_SYSCONFIG=image", f"NAME={name}"]},
-                "rootfs": {"type": "layers", "diff_ids": [diff_id]},
-            }
-        ).encode()
-    )
-    layers = (Layer(blob=blob, diff_id=diff_id, plain_size=len(plain.getvalue())),)
-    form = Layers(compression="gzip")
-    return StoredImage(
-        id=config.digest,
-        manifest=store.add(render_manifest(config, layers, form)),
-        config=config,
-        layers=layers,
-        architecture="amd64",
-        created="2023-11-14T22:13:20Z",
-    )
 
 
 def _package(folder: Path, store: ContentStore, stored: StoredImage, stamp: str) -> Path:
@@ -95,22 +50,7 @@ def _package(folder: Path, store: ContentStore, stored: StoredImage, stamp: str)
         "stop_timeout": "1s",
     }
     (folder / "probe.conf").write_text("of the package\n")
-    image = Image(
-        name="probe",
-        folder=folder,
-        dockerfile=Dockerfile(path=folder / "Dockerfile", stages=(), uses=()),
-        file=ImageFile.model_validate(
-            {"summary": "Probe", "license": "MIT", "services": {"probe": service}}
-        ),
-        repository="registry.example/test/probe",
-        version="1.0",
-        parents=(),
-        parent_references=(),
-    )
-    file = ProjectFile(registry="registry.example/test", vendor="Tests")
-    project = Project(root=folder, file=file, images=(image,))
-    plan = plan_image(project, image, stored, store, stamp=stamp)
-    return rpmbuild.build(plan, folder / "work", folder / "out")
+    return build_packages(folder, folder / "out", store, stored, service, stamp)[0]
 
 
 @pytest.mark.timeout(300)
@@ -118,7 +58,10 @@ def test_a_service_gets_what_its_definition_says_and_an_update_runs_its_own_imag
     host: Host, tmp_path: Path
 ) -> None:
     store = ContentStore(tmp_path / "store", Layers())
-    images = [_image(store, name) for name in ("old", "new")]
+    images = [store_image(store, name) for name in ("old", "new")]
+    runtime = build_runtime(tmp_path, tmp_path / "out")
+    host.copy_in(runtime, f"/srv/{runtime.name}")
+    host.run("rpm", "--install", "--nodeps", f"/srv/{runtime.name}")
     for number, stored in enumerate(images):
         package = _package(tmp_path, store, stored, f"{number}")
         host.copy_in(package, f"/srv/{package.name}")
@@ -126,7 +69,6 @@ def test_a_service_gets_what_its_definition_says_and_an_update_runs_its_own_imag
         if number == 0:
             with host.path("/etc/sysconfig/probe").open("a") as sysconfig:
                 sysconfig.write(f"IN_SYSCONFIG={HOSTILE[2]}\nMORE={HOSTILE[4]}\n")
-        host.run("systemctl", "daemon-reload")
         # Healthy when this returns: what the health check wrote is there.
         host.run("systemctl", "restart", "probe.service")
 
@@ -174,8 +116,7 @@ def test_a_service_gets_what_its_definition_says_and_an_update_runs_its_own_imag
     assert "network-online.target" not in host.run(*show).stdout
 
     host.run("systemctl", "stop", "probe.service")
-    host.run("rpm", "--erase", "probe-container")
-    host.run("systemctl", "daemon-reload")
+    host.run("rpm", "--erase", "probe-container", "containerpkg-runtime")
     assert host.run("systemctl", "cat", "probe.service", check=False).returncode == 1
     for gone in ("/usr/share/containerpkg", "/etc/probe", "/etc/sysconfig/probe"):
         assert not host.path(gone).exists()

@@ -131,7 +131,11 @@ def counting(tree: Path, releases: Releases) -> Iterator[Host]:
 
 
 def dnf(host: Host, *arguments: str) -> str:
-    return host.run("dnf", "--assumeyes", *arguments).stdout
+    """A transaction and what follows from it."""
+    out = host.run("dnf", "--assumeyes", *arguments).stdout
+    state = ["systemctl", "show", "--property=ActiveState", "containerpkg-sync"]
+    host.wait_for(lambda: "activating" not in host.run(*state).stdout, "end of what dnf began", 120)
+    return out
 
 
 def installed(host: Host) -> set[str]:
@@ -165,45 +169,40 @@ def test_an_update_and_the_way_back(counting: Host, releases: Releases) -> None:
     dnf(counting, "install", older)
     with counting.path("/etc/counter/counter.conf").open("a") as config:
         config.write("b = ours\n")
-    counting.run("systemctl", "daemon-reload")
     counting.run("systemctl", "start", "counter")
     assert (running(counting), starts(counting)) == (old, ["one"])
     assert names(counting) == {fixed_old: old, "1.0": old}
 
-    # What runs goes on, and what dies comes back, as long as systemd has the old unit.
     dnf(counting, "update", "counter-container")
     assert counting.run("rpm", "--query", "counter-container").stdout == f"{newer}\n"
-    counting.run("podman", "kill", "counter")
-    counting.wait_for(
-        lambda: len(starts(counting)) == 2 and active(counting), "second start of the old image"
-    )
-    counting.run("systemctl", "restart", "counter")
-    assert (running(counting), starts(counting)) == (old, ["one", "one", "one"])
-
-    counting.run("systemctl", "daemon-reload")
-    assert running(counting) == old
-    counting.run("systemctl", "restart", "counter")
-    assert (running(counting), starts(counting)[3:]) == (new, ["two"])
-    assert names(counting) == {fixed_old: old, fixed_new: new, "1.0": new}
+    assert (running(counting), starts(counting)) == (new, ["one", "two"])
+    assert names(counting) == {fixed_new: new, "1.0": new}
     assert counting.path("/etc/counter/counter.conf").read_text() == "a = 1\nb = ours\n"
     assert counting.path("/etc/counter/counter.conf.rpmnew").read_text() == "a = 2\n"
 
     dnf(counting, "downgrade", "counter-container")
     assert counting.run("rpm", "--query", "counter-container").stdout == f"{older}\n"
-    counting.run("systemctl", "daemon-reload")
-    counting.run("systemctl", "restart", "counter")
-    assert (running(counting), starts(counting)[4:]) == (old, ["one"])
-    assert names(counting) == {fixed_old: old, fixed_new: new, "1.0": old}
+    assert (running(counting), starts(counting)) == (old, ["one", "two", "one"])
+    assert names(counting) == {fixed_old: old, "1.0": old}
     assert counting.path("/etc/counter/counter.conf").read_text() == "a = 1\nb = ours\n"
     assert counting.run("systemctl", "is-system-running").stdout == "running\n"
 
-    # As the documentation says.
-    counting.run("systemctl", "stop", "counter")
-    ours = ["--filter", f"reference={REGISTRY}/counter"]
-    form = "--format={{.Repository}}:{{.Tag}}"
-    listed = counting.run("podman", "images", form, *ours).stdout
-    counting.run("xargs", "podman", "rmi", stdin=listed)
-    assert counting.run("podman", "images", "--all", "--quiet").stdout == ""
+
+@pytest.mark.timeout(300)
+def test_an_administrator_who_restarts_services_himself(counting: Host, releases: Releases) -> None:
+    (older, newer), (old, new) = releases.packages, releases.digests
+    dnf(counting, "install", older)
+    counting.path("/etc/containerpkg/host.conf").write_text("restart_services = no\n")
+    counting.run("systemctl", "start", "counter")
+    dnf(counting, "update", "counter-container")
+    assert counting.run("rpm", "--query", "counter-container").stdout == f"{newer}\n"
+    assert (running(counting), starts(counting)) == (old, ["one"])
+    assert set(names(counting).values()) == {old, new}
+    checked = counting.run("containerpkg-host", "check", check=False)
+    assert checked.returncode == 1
+    assert "'systemctl restart counter' replaces it" in checked.stdout
+    counting.run("systemctl", "restart", "counter")
+    assert (running(counting), starts(counting)) == (new, ["one", "two"])
 
 
 @pytest.mark.timeout(300)
@@ -216,7 +215,6 @@ def test_packages_share_layers_a_volume_and_a_network_and_leave_each_other_whole
     out = dnf(counting, "install", "sibling-container")
     assert not [name for name in releases.shared if name in out]
     assert installed(counting) - before == {"sibling-container"}
-    counting.run("systemctl", "daemon-reload")
     counting.run("systemctl", "start", "counter", "sibling")
     assert (starts(counting), starts(counting, "sibling")) == (["two"], ["beside"])
     networks = counting.run("podman", "network", "ls", "--format={{.Name}}").stdout.split()
@@ -225,7 +223,6 @@ def test_packages_share_layers_a_volume_and_a_network_and_leave_each_other_whole
 
     counting.run("systemctl", "stop", "sibling")
     dnf(counting, "remove", "sibling-container")
-    counting.run("systemctl", "daemon-reload")
     assert installed(counting) == before
     # Files that both had are those of the second.
     for package in ("counter-container", *releases.shared):

@@ -154,6 +154,7 @@ Provides: container(quay.io/foreman/redis) = 7.0
 Provides: oci-manifest(sha256:ccc*)
 Provides: oci-image-id(sha256:ddd*)
 Requires: oci-blob(sha256:aaa*)
+Requires: containerpkg-runtime
 Requires: podman >= 4:5.0
 Conflicts: /usr/lib/systemd/system/redis.service
 

@@ -66,6 +66,8 @@ def test_everything_a_service_can_say() -> None:
 
 [Service]
 RemainAfterExit=no
+# Blobs are what they should be, or podman does not get to see them.
+ExecStartPre=/usr/libexec/containerpkg/containerpkg-host verify redis
 """,
         ),
         UnitFile(

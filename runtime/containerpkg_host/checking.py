@@ -1,0 +1,282 @@
+"""The preflight: does each unit find its image on this host, and does it run that one?"""
+
+import json
+import os
+from pathlib import Path
+from typing import Dict, List, NamedTuple, Optional, Tuple
+
+from containerpkg_host import blobs, rpmdb
+from containerpkg_host.engine import Engine
+from containerpkg_host.host import Host
+from containerpkg_host.layout import Layout, load_layouts
+from containerpkg_host.quadlet import Quadlet, load_quadlets
+from containerpkg_host.state import Change, State
+
+_LOCAL = (
+    "oci:",
+    "oci-archive:",
+    "docker-archive:",
+    "dir:",
+    "containers-storage:",
+    "docker-daemon:",
+)
+
+
+class UnitFinding(NamedTuple):
+    """What was found out of one unit."""
+
+    unit: str
+    """Its file."""
+
+    dropins: Tuple[str, ...]
+    package: str
+    """Whose file it is; empty for one of the administrator's own."""
+
+    image: str
+    """The reference, as the unit and its drop-ins have it."""
+
+    digest: str
+    """Of the manifest that the reference has on this host; empty if it has none."""
+
+    source: str
+    """``engine``, ``package``, both with a plus, or empty."""
+
+    image_package: str
+    """The package that the content comes from."""
+
+    running: str
+    """The manifest digest of the running container; empty if none runs."""
+
+    registry: str
+    """Why a registry would be asked; empty if none would."""
+
+    problems: Tuple[str, ...]
+
+
+class SpaceFinding(NamedTuple):
+    """Room for the images that the engine has yet to load."""
+
+    folder: str
+    needed: int
+    free: int
+
+    @property
+    def enough(self) -> bool:
+        """Whether it fits."""
+        return self.free >= self.needed
+
+
+class Report(NamedTuple):
+    """Everything that was found."""
+
+    units: Tuple[UnitFinding, ...]
+    space: Tuple[SpaceFinding, ...]
+    rollbacks: Tuple[Change, ...]
+    problems: Tuple[str, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing has to be looked at."""
+        return not (
+            self.problems
+            or self.rollbacks
+            or any(unit.problems or unit.registry for unit in self.units)
+            or any(not space.enough for space in self.space)
+        )
+
+
+def check(host: Host, engine: Engine) -> Report:
+    """Look at every Quadlet unit, whoever wrote it; nothing is changed and no network used."""
+    layouts, problems = load_layouts(host)
+    said = [str(problem) for problem in problems]
+    images = load_quadlets(host, "image")
+    by_name = {f"{unit.name}.image": unit for unit in images}
+    findings = [_image_unit(host, engine, layouts, unit) for unit in images]
+    findings += [
+        _container_unit(host, engine, layouts, by_name, unit)
+        for unit in load_quadlets(host, "container")
+    ]
+    missing = []
+    for layout in layouts.values():
+        if not engine.inspect(layout.pinned):
+            missing.append(layout)
+            damage = blobs.find_damage(host, layout)
+            if damage:
+                said.append(blobs.describe(layout, damage))
+    rollbacks = tuple(change for _, change in sorted(State(host).rollbacks().items()))
+    return Report(tuple(findings), _space(host, engine, missing), rollbacks, tuple(said))
+
+
+def _image_unit(
+    host: Host, engine: Engine, layouts: Dict[str, Layout], unit: Quadlet
+) -> UnitFinding:
+    reference = unit.last("Image")
+    layout = _layout_of(layouts, reference)
+    problems, registry = [], ""
+    local = None
+    if layout:
+        local = engine.inspect(layout.pinned)
+    elif reference.startswith(_LOCAL):
+        transport, _, rest = reference.partition(":")
+        path = rest.partition(":")[0]
+        is_file = transport != "containers-storage" and path.startswith("/")
+        if is_file and not (host.root / path.lstrip("/")).exists():
+            problems.append(f"{path} is not there: its start fails")
+    else:
+        local = engine.inspect(reference)
+        policy = unit.last("Policy") or "always"
+        if policy != "never" and not (policy == "missing" and local):
+            registry = f"podman pulls {reference} at each start (Policy={policy})"
+    if not reference:
+        problems.append("it has no Image=")
+    return UnitFinding(
+        unit=_shown(host, unit.path),
+        dropins=tuple(_shown(host, path) for path in unit.dropins),
+        package=rpmdb.owner(host, unit.path),
+        image=reference,
+        digest=layout.digest if layout else local.digest if local else "",
+        source="+".join((["engine"] if local else []) + (["package"] if layout else [])),
+        image_package=_package(host, layout),
+        running="",
+        registry=registry,
+        problems=tuple(problems),
+    )
+
+
+def _container_unit(
+    host: Host,
+    engine: Engine,
+    layouts: Dict[str, Layout],
+    images: Dict[str, Quadlet],
+    unit: Quadlet,
+) -> UnitFinding:
+    reference, problems, registry = unit.last("Image"), [], ""
+    source = images.get(reference)
+    wanted = reference
+    layout: Optional[Layout] = None
+    if source:
+        wanted = source.last("ImageTag") or source.last("Image")
+        layout = _layout_of(layouts, source.last("Image"))
+    layout = layout or _layout_of(layouts, wanted)
+    local = engine.inspect(wanted) if wanted and not wanted.startswith(_LOCAL) else None
+    pull = unit.last("Pull") or "missing"
+    if not reference:
+        problems.append("it has neither Image= nor a unit to take it from")
+    elif reference.endswith(".image") and not source:
+        problems.append(f"there is no unit {reference}")
+    elif reference.endswith(".build"):
+        registry = f"{reference} builds the image on this host, and may ask for its base"
+    elif pull in ("always", "newer"):
+        registry = f"podman asks for {wanted} at each start (Pull={pull})"
+    elif not local and not layout:
+        if pull == "never" or source:
+            problems.append(f"the image {wanted} is not on this host: its start fails")
+        else:
+            registry = f"podman pulls {wanted}, which is not on this host"
+    if unit.last("AutoUpdate") == "registry":
+        registry = registry or "podman auto-update asks for a newer image (AutoUpdate=registry)"
+    digest = local.digest if local else layout.digest if layout else ""
+    pinned = wanted.partition("@")[2]
+    container = engine.container(unit.name)
+    running = container.digest if container and container.running else ""
+    if running and (pinned or digest) and running != (pinned or digest):
+        problems.append(
+            f"the running container is {running[:19]} and not {(pinned or digest)[:19]}: "
+            f"'systemctl restart {unit.name}' replaces it"
+        )
+    return UnitFinding(
+        unit=_shown(host, unit.path),
+        dropins=tuple(_shown(host, path) for path in unit.dropins),
+        package=rpmdb.owner(host, unit.path),
+        image=reference,
+        digest=pinned or digest,
+        source="+".join((["engine"] if local else []) + (["package"] if layout else [])),
+        image_package=_package(host, layout),
+        running=running,
+        registry=registry,
+        problems=tuple(problems),
+    )
+
+
+def _layout_of(layouts: Dict[str, Layout], reference: str) -> Optional[Layout]:
+    """The installed image that a reference of a unit is sure to mean."""
+    for name, layout in layouts.items():
+        home = f"oci:/usr/share/containerpkg/images/{name}"
+        if reference == home or reference.startswith(f"{home}:"):
+            return layout
+        if reference in (layout.pinned, layout.kept) or reference.endswith(f"@{layout.digest}"):
+            return layout
+    return None
+
+
+def _package(host: Host, layout: Optional[Layout]) -> str:
+    if layout is None:
+        return ""
+    return rpmdb.owner(host, host.images / layout.name / "image.json") or layout.package
+
+
+def _space(host: Host, engine: Engine, missing: List[Layout]) -> Tuple[SpaceFinding, ...]:
+    if not missing:
+        return ()
+    unpacked = sum(blobs.needed_bytes(layout)[0] for layout in missing)
+    packed = max(blobs.needed_bytes(layout)[1] for layout in missing)
+    folders: Dict[str, int] = {}
+    for folder, needed in (
+        (engine.storage() or "/var/lib/containers/storage", unpacked),
+        (os.environ.get("TMPDIR", "/var/tmp"), packed),
+    ):
+        folders[folder] = folders.get(folder, 0) + needed
+    return tuple(
+        SpaceFinding(folder, needed, _free(host.root / folder.lstrip("/")))
+        for folder, needed in sorted(folders.items())
+    )
+
+
+def _free(path: Path) -> int:
+    while not path.exists() and path != path.parent:
+        path = path.parent
+    status = os.statvfs(str(path))
+    return status.f_bavail * status.f_frsize
+
+
+def _shown(host: Host, path: Path) -> str:
+    return f"/{path.relative_to(host.root)}"
+
+
+def render_json(report: Report) -> str:
+    """The report for a monitoring program; its keys stay as they are."""
+    data = {
+        "ok": report.ok,
+        "units": [dict(unit._asdict()) for unit in report.units],
+        "space": [dict(s._asdict(), enough=s.enough) for s in report.space],
+        "rollbacks": [dict(change._asdict()) for change in report.rollbacks],
+        "problems": list(report.problems),
+    }
+    return json.dumps(data, indent=2)
+
+
+def render_text(report: Report) -> str:
+    """The report for a person: a line for each unit, and what is wrong below it."""
+    lines = []
+    for unit in report.units:
+        bad = unit.problems or unit.registry
+        where = unit.image_package or unit.source or "nowhere on this host"
+        state = ", running" if unit.running else ""
+        lines.append(f"{'BAD' if bad else 'ok '} {unit.unit}: {unit.image} from {where}{state}")
+        lines += [f"      {problem}" for problem in unit.problems]
+        if unit.registry:
+            lines.append(f"      would reach for a registry: {unit.registry}")
+    for change in report.rollbacks:
+        lines.append(
+            f"BAD {change.service}.service: runs {change.old[:19]}, its package has "
+            f"{change.new[:19]}, which did not start"
+        )
+        lines.append(f"      'containerpkg-host retry {change.service}' tries it again")
+    for space in report.space:
+        lines.append(
+            f"{'ok ' if space.enough else 'BAD'} {space.folder}: {space.needed >> 20} MiB needed "
+            f"at most for images to load, {space.free >> 20} MiB free"
+        )
+    lines += [f"BAD {problem}" for problem in report.problems]
+    lines.append("everything is in place" if report.ok else "something has to be looked at")
+    return "\n".join(lines)

@@ -1,0 +1,82 @@
+"""The command line of containerpkg-host."""
+
+import argparse
+import sys
+from typing import List, Optional
+
+from containerpkg_host import checking, holdback, journal, loading, sync, systemd
+from containerpkg_host.engine import Podman
+from containerpkg_host.errors import HostProblem, WrongUsage
+from containerpkg_host.host import Host
+from containerpkg_host.layout import find_layout, load_layouts
+from containerpkg_host.state import State
+
+_DESCRIPTION = "What containerpkg does on a host; containerpkg-host(8) is its manual."
+
+
+def main(arguments: Optional[List[str]] = None, host: Optional[Host] = None) -> int:
+    """Run one verb; its exit status."""
+    parser = argparse.ArgumentParser(prog="containerpkg-host", description=_DESCRIPTION)
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB")
+    check = verbs.add_parser("check", help="prove that every unit's image is here, without network")
+    check.add_argument("--json", action="store_true", help="print the findings for a program")
+    verbs.add_parser("sync", help="make what runs what the packages say, after a transaction")
+    retry = verbs.add_parser("retry", help="try the installed image of a service again")
+    retry.add_argument("service", metavar="SERVICE")
+    verify = verbs.add_parser(
+        "verify", help="look whether an image's blobs are what they should be"
+    )
+    verify.add_argument("image", metavar="IMAGE")
+    load = verbs.add_parser("load", help="verify an image and copy it into podman")
+    load.add_argument("image", metavar="IMAGE")
+    verbs.add_parser("before-removal", help="for rpm: stop what is about to be removed")
+    verbs.add_parser("after-removal", help="for rpm: stop what was removed")
+    verbs.add_parser("leave", help="for rpm: undo everything, before this program is removed")
+    chosen = parser.parse_args(arguments)
+    if chosen.verb is None:
+        parser.print_usage(sys.stderr)
+        return WrongUsage.exit_status
+    try:
+        return _run(chosen, host or Host())
+    except HostProblem as problem:
+        journal.error(str(problem))
+        return problem.exit_status
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        journal.error(f"{place}{error.strerror}")
+        return 10
+
+
+def _run(chosen: argparse.Namespace, host: Host) -> int:
+    engine = Podman(host)
+    if chosen.verb == "check":
+        report = checking.check(host, engine)
+        print(checking.render_json(report) if chosen.json else checking.render_text(report))
+        return 0 if report.ok else 1
+    if chosen.verb == "verify":
+        loading.verify(host, engine, find_layout(host, chosen.image))
+    elif chosen.verb == "load":
+        loading.load(host, engine, find_layout(host, chosen.image))
+    elif chosen.verb == "sync":
+        return 1 if sync.sync(host, engine) else 0
+    elif chosen.verb == "retry":
+        return _retry(host, engine, chosen.service)
+    elif chosen.verb == "before-removal":
+        sync.before_removal(host, sys.stdin.read().splitlines())
+    elif chosen.verb == "after-removal":
+        sync.stop_gone(host, engine, load_layouts(host)[0])
+    elif chosen.verb == "leave":
+        sync.leave(host, engine)
+    return 0
+
+
+def _retry(host: Host, engine: Podman, service: str) -> int:
+    state = State(host)
+    if service not in state.rollbacks():
+        held = ", ".join(sorted(state.rollbacks())) or "none"
+        raise WrongUsage(f"'{service}' was not given an image back; such services: {held}")
+    with host.locked("sync"):
+        state.end_rollback(service)
+        holdback.lift(host, service)
+        systemd.daemon_reload(host)
+    return 1 if sync.sync(host, engine) else 0

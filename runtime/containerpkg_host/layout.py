@@ -1,0 +1,96 @@
+"""The images that packages have installed, as OCI image layouts."""
+
+import json
+from pathlib import Path
+from typing import Dict, List, NamedTuple, Tuple
+
+from containerpkg_host.errors import HostProblem, WrongUsage
+from containerpkg_host.host import Host
+
+
+class Layer(NamedTuple):
+    """A layer's ``sha256:`` digest, its bytes as it is kept, and the package that brings it."""
+
+    digest: str
+    size: int
+    package: str
+
+
+class Layout(NamedTuple):
+    """What the image.json of an installed image says."""
+
+    name: str
+    package: str
+    version: str
+    reference: str
+    """``REPOSITORY:TAG``"""
+
+    digest: str
+    """Of the manifest."""
+
+    id: str
+    """The image ID, which is the digest of the image's configuration."""
+
+    layers: Tuple[Layer, ...]
+    services: Tuple[str, ...]
+
+    @property
+    def repository(self) -> str:
+        """The reference without its tag."""
+        return self.reference.rpartition(":")[0]
+
+    @property
+    def pinned(self) -> str:
+        """``REPOSITORY@DIGEST``, which only this content has."""
+        return f"{self.repository}@{self.digest}"
+
+    @property
+    def kept(self) -> str:
+        """``REPOSITORY:sha256-HEX``: a name that no other content takes away."""
+        return f"{self.repository}:{self.digest.replace(':', '-')}"
+
+
+def parse_layout(text: str) -> Layout:
+    """The content of an image.json; raises ValueError, KeyError or TypeError for anything else."""
+    about = json.loads(text)
+    return Layout(
+        name=about["name"],
+        package=about["package"],
+        version=about["version"],
+        reference=about["reference"],
+        digest=about["manifest"],
+        id=about["id"],
+        layers=tuple(Layer(x["digest"], x["size"], x["package"]) for x in about["layers"]),
+        services=tuple(about["services"]),
+    )
+
+
+def load_layout(path: Path) -> Layout:
+    """The image.json at ``path``; raises :class:`HostProblem` if it cannot be understood."""
+    try:
+        return parse_layout(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise HostProblem(
+            f"{path} cannot be read ({error}); 'rpm -qf {path}' names its package, and "
+            f"'dnf reinstall' of that package brings it back"
+        ) from error
+
+
+def load_layouts(host: Host) -> Tuple[Dict[str, Layout], List[HostProblem]]:
+    """Every installed image by name, and what is wrong with those that cannot be read."""
+    layouts, problems = {}, []
+    for path in sorted(host.images.glob("*/image.json")):
+        try:
+            layouts[path.parent.name] = load_layout(path)
+        except HostProblem as problem:
+            problems.append(problem)
+    return layouts, problems
+
+
+def find_layout(host: Host, name: str) -> Layout:
+    """The installed image ``name``; raises :class:`WrongUsage` if there is none."""
+    path = host.images / name / "image.json"
+    if "/" in name or not path.exists():
+        known = ", ".join(sorted(p.parent.name for p in host.images.glob("*/image.json")))
+        raise WrongUsage(f"no package has installed an image '{name}'; installed: {known or '-'}")
+    return load_layout(path)

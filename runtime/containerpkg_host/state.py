@@ -1,0 +1,171 @@
+"""What is remembered from one transaction to the next, in small files below /var/lib/containerpkg.
+
+Each file is replaced in one step. Whatever is lost is found out again, but for what an upgrade
+came from.
+"""
+
+import json
+from pathlib import Path
+from typing import Any, Dict, NamedTuple, Optional, Tuple
+
+from containerpkg_host.host import Host, remove, write_whole
+from containerpkg_host.layout import Layout
+
+
+class Loaded(NamedTuple):
+    """An image that we had an engine load."""
+
+    image: str
+    digest: str
+    id: str
+    names: Tuple[str, ...]
+    """Each reference that it may have in the engine."""
+
+
+class Version(NamedTuple):
+    """What is to be remembered of a version of an image."""
+
+    digest: str
+    services: Tuple[str, ...]
+    layers: Tuple[str, ...]
+    """The packages of its layers."""
+
+
+class Known(NamedTuple):
+    """An image as the last run found it."""
+
+    current: Version
+    previous: Optional[Version]
+    file: str
+    """The fingerprint of its image.json, which changes with each installation."""
+
+
+class Change(NamedTuple):
+    """A service on its way from one image to another, or held back on its way."""
+
+    service: str
+    image: str
+    repository: str
+    old: str
+    """The manifest digest that ran before."""
+
+    new: str
+
+
+def version_of(layout: Layout) -> Version:
+    """What is remembered of an installed image."""
+    layers = {layer.package for layer in layout.layers} - {layout.package}
+    return Version(layout.digest, layout.services, tuple(sorted(layers)))
+
+
+class State:
+    """The files; see the module."""
+
+    def __init__(self, host: Host) -> None:
+        self._root = host.state
+
+    # Images that we loaded, by the hexadecimal digits of their digest.
+
+    def loaded(self) -> Dict[str, Loaded]:
+        """By manifest digest."""
+        found = {}
+        for data in self._all("loaded"):
+            one = Loaded(data["image"], data["digest"], data["id"], tuple(data["names"]))
+            found[one.digest] = one
+        return found
+
+    def add_loaded(self, one: Loaded) -> None:
+        """Remember it before it is loaded, so that nothing is left that nobody knows of."""
+        self._write("loaded", _hex(one.digest), one._asdict())
+
+    def forget_loaded(self, digest: str) -> None:
+        """It is not in the engine any more."""
+        remove(self._path("loaded", _hex(digest)))
+
+    # Images as they were installed.
+
+    def known(self) -> Dict[str, Known]:
+        """By image name."""
+        found = {}
+        for data in self._all("images"):
+            previous = data["previous"]
+            found[data["name"]] = Known(
+                _version(data["current"]),
+                _version(previous) if previous else None,
+                data["file"],
+            )
+        return found
+
+    def set_known(self, name: str, known: Known) -> None:
+        """Remember ``known`` as what is installed."""
+        previous = known.previous._asdict() if known.previous else None
+        data = {"name": name, "current": known.current._asdict(), "previous": previous}
+        data["file"] = known.file
+        self._write("images", name, data)
+
+    def forget_known(self, name: str) -> None:
+        """Its package is gone."""
+        remove(self._path("images", name))
+
+    # Services that are being restarted with a new image, and those that did not start with it.
+
+    def upgrades(self) -> Dict[str, Change]:
+        """By service: begun and not ended."""
+        return self._changes("upgrades")
+
+    def begin_upgrade(self, change: Change) -> None:
+        """Remember what ran, before it is stopped."""
+        self._write("upgrades", change.service, change._asdict())
+
+    def end_upgrade(self, service: str) -> None:
+        """It runs, with whatever image."""
+        remove(self._path("upgrades", service))
+
+    def rollbacks(self) -> Dict[str, Change]:
+        """By service: given their image before back."""
+        return self._changes("rollbacks")
+
+    def add_rollback(self, change: Change) -> None:
+        """Remember that ``change.new`` did not start."""
+        self._write("rollbacks", change.service, change._asdict())
+
+    def end_rollback(self, service: str) -> None:
+        """Another image has come."""
+        remove(self._path("rollbacks", service))
+
+    def _changes(self, kind: str) -> Dict[str, Change]:
+        return {data["service"]: Change(**data) for data in self._all(kind)}
+
+    def _path(self, kind: str, name: str) -> Path:
+        return self._root / kind / f"{name}.json"
+
+    def _write(self, kind: str, name: str, data: Dict[str, Any]) -> None:
+        write_whole(self._path(kind, name), json.dumps(data, indent=2) + "\n")
+
+    def _all(self, kind: str) -> Tuple[Dict[str, Any], ...]:
+        found = []
+        for path in sorted((self._root / kind).glob("[!.]*.json")):
+            try:
+                found.append(json.loads(path.read_text(encoding="utf-8")))
+            except ValueError:
+                remove(path)  # not ours, or written by a failing disk
+            except FileNotFoundError:
+                pass
+        return tuple(found)
+
+
+def _version(data: Dict[str, Any]) -> Version:
+    return Version(data["digest"], tuple(data["services"]), tuple(data["layers"]))
+
+
+def _hex(digest: str) -> str:
+    return digest.partition(":")[2]
+
+
+def file_fingerprint(path: Path) -> str:
+    """Changes whenever a package puts the file there, be it the same content; "" if it is gone."""
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return ""
+    return f"{status.st_ino} {status.st_ctime_ns}"

@@ -1,0 +1,73 @@
+"""systemctl, one function for each use of it."""
+
+from typing import NamedTuple
+
+from containerpkg_host.door import Done
+from containerpkg_host.host import Host
+
+
+class Unit(NamedTuple):
+    """The state of a unit as systemd names it."""
+
+    load: str
+    active: str
+    sub: str
+
+    @property
+    def running(self) -> bool:
+        """Whether it runs or is about to."""
+        return self.active in ("active", "reloading", "activating")
+
+
+def unit_name(service: str) -> str:
+    """The full name of a service's unit."""
+    return f"{service}.service"
+
+
+def show(host: Host, service: str) -> Unit:
+    """The state of a service."""
+    properties = ("LoadState", "ActiveState", "SubState")
+    done = host.run(["systemctl", "show", f"--property={','.join(properties)}", unit_name(service)])
+    found = dict(line.partition("=")[::2] for line in done.out.splitlines())
+    return Unit(*(found.get(name, "") for name in properties))
+
+
+def start(host: Host, service: str) -> Done:
+    """Start a service, or wait for a start that is under way."""
+    return host.run(["systemctl", "start", unit_name(service)])
+
+
+def restart(host: Host, service: str) -> Done:
+    """Restart a service and wait until it is up."""
+    return host.run(["systemctl", "restart", unit_name(service)])
+
+
+def stop(host: Host, *services: str) -> Done:
+    """Stop services and wait until they are down."""
+    return host.run(["systemctl", "stop", *map(unit_name, services)])
+
+
+def reset_failed(host: Host, service: str) -> Done:
+    """Let systemd forget how often it tried."""
+    return host.run(["systemctl", "reset-failed", unit_name(service)])
+
+
+def daemon_reload(host: Host) -> Done:
+    """Have units read and made anew."""
+    return host.run(["systemctl", "daemon-reload"])
+
+
+def image_service(image: str) -> str:
+    """The service that Quadlet makes of IMAGE.image."""
+    return f"{image}-image"
+
+
+def why(done: Done) -> str:
+    """What systemctl says of a job that failed, without its advice."""
+    lines = done.err.strip().splitlines()
+    return lines[0].rstrip(".") if lines else f"status {done.status}"
+
+
+def command_of(host: Host, service: str) -> str:
+    """The command line that starts a service, as systemctl prints it."""
+    return host.run(["systemctl", "show", "--property=ExecStart", unit_name(service)]).out

@@ -33,6 +33,9 @@ def main() -> NoReturn:
         sys.exit(status if isinstance(status, int) else 0)
     except click.exceptions.Exit as request:
         sys.exit(request.exit_code)
+    except click.exceptions.NoArgsIsHelpError as error:
+        print(error.format_message(), file=sys.stderr)
+        sys.exit(UsageError.exit_status)
     except click.UsageError as error:
         command = error.ctx.command_path if error.ctx else "containerpkg"
         _fail(UsageError(_sentence(error.format_message()), hint=f"{command} --help"))

@@ -50,7 +50,11 @@ def list_command(
         )
         for row in data
     ]
-    options.print_table(("NAME", "VERSION", "REFERENCE", "PARENTS", "SERVICES", "PACKAGE"), rows)
+    options.print_table(
+        ("NAME", "VERSION", "REFERENCE", "PARENTS", "SERVICES", "PACKAGE"),
+        rows,
+        shrinking=("REFERENCE", "PARENTS", "SERVICES"),
+    )
 
 
 @click.command("graph", cls=options.Command)
@@ -136,7 +140,8 @@ def print_problems(problems: Sequence[Problem]) -> None:
         if problem.hint:
             print(f"  hint: {problem.hint}")
     errors = sum(problem.severity == "error" for problem in problems)
-    counts = ((errors, "error"), (len(problems) - errors, "warning"))
+    warnings = sum(problem.severity == "warning" for problem in problems)
+    counts = ((errors, "error"), (warnings, "warning"))
     print(
         ", ".join(
             options.counted(number, noun) if number else f"no {noun}s" for number, noun in counts

@@ -152,16 +152,24 @@ def print_json(data: object) -> None:
     sys.stdout.write("\n")
 
 
-def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Columns with a headline; wider than a terminal it is cut there, elsewhere never."""
+def print_table(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], *, shrinking: Sequence[str] = ()
+) -> None:
+    """Columns with a headline; on a narrow terminal those in ``shrinking`` are cut."""
     from rich.console import Console
     from rich.table import Table
 
-    width = None if sys.stdout.isatty() else _WIDTH_OF_FILES
-    console = Console(width=width, highlight=False, markup=False, emoji=False)
+    console = Console(
+        width=None if sys.stdout.isatty() else _WIDTH_OF_FILES,
+        highlight=False,
+        markup=False,
+        emoji=False,
+    )
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in columns:
-        table.add_column(column, no_wrap=True, overflow="ellipsis")
+    for number, column in enumerate(columns):
+        width = max(len(row[number]) if number < len(row) else 0 for row in [columns, *rows])
+        least = None if column in shrinking else width
+        table.add_column(column, no_wrap=True, overflow="ellipsis", min_width=least)
     for row in rows:
         table.add_row(*row)
     with console.capture() as capture:

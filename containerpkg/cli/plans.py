@@ -37,6 +37,7 @@ def print_plan(plan: Plan) -> None:
         print_table(
             ("IMAGE", "ACTION", "REASON"),
             [(step.image.name, step.action, step.reason) for step in plan.builds],
+            shrinking=("REASON",),
         )
     if plan.builds and plan.packages:
         print()
@@ -44,4 +45,5 @@ def print_plan(plan: Plan) -> None:
         print_table(
             ("PACKAGE", "ACTION", "REASON"),
             [(package.name, package.action, package.reason) for package in plan.packages],
+            shrinking=("REASON",),
         )

@@ -66,7 +66,7 @@ def print_report(report: Report) -> None:
     columns = ["IMAGE", "STATUS", "DIGEST"]
     if report.packaged:
         columns += ["PACKAGE", "PACKAGES", "UPDATE"]
-    print_table(columns, rows)
+    print_table(columns, rows, shrinking=("PACKAGE", "DIGEST"))
     fresh = {name for packaged in report.packaged for name in packaged.fresh}
     built = [outcome for outcome in report.outcomes if outcome.status == "built"]
     if report.repository:

@@ -51,6 +51,8 @@ def save_command(
             f"{output} is not a regular file",
             hint="name a file: it appears when it is complete",
         )
+    if not path.parent.is_dir():
+        raise UsageError(f"the folder {path.parent} does not exist", hint=f"mkdir {path.parent}")
     project = options.load(context, store=store)
     images = options.select_images(project, names, with_parents=False, with_children=False)
     with shown(quiet=context.obj.quiet) as progress:

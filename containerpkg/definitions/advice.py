@@ -24,7 +24,8 @@ def find_warnings(reading: Reading) -> tuple[Problem, ...]:
         *_argument_warnings(reading),
         *_secret_warnings(reading),
         *_base_warnings(reading),
-        *_useless_warnings(reading),
+        # What cannot be read may well be its child.
+        *(() if reading.problems else _useless_warnings(reading)),
         *_volume_warnings(reading),
     )
 

@@ -9,7 +9,7 @@ import re
 from collections.abc import Hashable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -54,7 +54,12 @@ class Located(Generic[ModelT]):
     lines: dict[tuple[Key, ...], int]
 
     def problem(
-        self, keys: tuple[Key, ...], message: str, *, hint: str = "", severity: str = "error"
+        self,
+        keys: tuple[Key, ...],
+        message: str,
+        *,
+        hint: str = "",
+        severity: Literal["error", "warning"] = "error",
     ) -> Problem:
         """A problem with the value under ``keys``, at its line or at its nearest parent's."""
         return Problem(

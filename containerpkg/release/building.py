@@ -215,6 +215,7 @@ class Builder:
             try:
                 generated = None
                 if image.file.prepare:
+                    self._progress.update(task, f"prepare: {image.file.prepare} runs")
                     generated = prepare(
                         image=image.name,
                         executable=image.folder / image.file.prepare,

@@ -18,6 +18,9 @@ from containerpkg.store.records import BuildRecord, Records
 CA_BUNDLE = "ca-bundle"
 """The identifier under which builds see the project's CA bundle."""
 
+# How many of the inputs that changed are told by name.
+_TOLD = 2
+
 _KEY_FORM = "1"
 
 
@@ -87,7 +90,7 @@ def plan_image(
         image=image, context=context, action="build", reason="", inputs=inputs, key=key
     )
     if force:
-        return replace(step, reason="asked for", forced=True)
+        return replace(step, reason="asked for by --force", forced=True)
     if record is None:
         last = records.last_build(image.name)
         return replace(step, reason=_difference(last, inputs) if last else "never built")
@@ -191,7 +194,7 @@ def _parent_ids(
         else:
             raise UsageError(
                 f"image '{image.name}' is built from '{name}', which has not been built",
-                hint=f"add --with-parents, or run 'containerpkg build {name}' first",
+                hint=f"containerpkg build {image.name} --with-parents",
             )
     return ids, rebuilt
 
@@ -214,13 +217,9 @@ def _difference(last: BuildRecord, inputs: Mapping[str, str]) -> str:
     changed = [name for name in names if last.inputs.get(name) != inputs.get(name)]
     if not changed:
         return "built before in another way"
-    first = changed[0].removeprefix("file ")
-    how = (
-        "is new"
-        if changed[0] not in last.inputs
-        else "is gone"
-        if changed[0] not in inputs
-        else "changed"
-    )
-    more = len(changed) - 1
-    return f"{first} {how}" + (f" and {more} more" if more else "")
+    told = []
+    for name in changed[:_TOLD]:
+        how = "is new" if name not in last.inputs else "changed" if name in inputs else "is gone"
+        told.append(f"{name.removeprefix('file ')} {how}")
+    more = len(changed) - len(told)
+    return ", ".join(told) + (f" and {more} more" if more else "")

@@ -280,7 +280,8 @@ class Workshop:
         shipped = {d for image in images if image.id in packaged for d in image.diff_ids}
         # Shared layers are in the stream once, so this is more than will come.
         total = sum(image.size for image in images)
-        self.progress.start(TASK, f"{len(images)} images into the store", total=total)
+        what = f"{len(images)} image{'s' if len(images) > 1 else ''} into the store"
+        self.progress.start(TASK, what, total=total)
 
         def on_layer(layer: Layer) -> None:
             if packager and layer.diff_id in shipped:
@@ -288,7 +289,7 @@ class Workshop:
 
         with engine.save(missing) as stream:
             import_images(self.store, stream, images, progress=self.progress, on_layer=on_layer)
-        self.progress.finish(TASK, "done", f"{len(images)} images into the store")
+        self.progress.finish(TASK, "done", what)
 
     def _publish(self, outcomes: tuple[BuildOutcome, ...], packager: Packager) -> Report:
         stored = {

@@ -117,7 +117,7 @@ class PackagePlanner:
 
     def _needed(self, plan: PackagePlan) -> tuple[bool, str]:
         if self._rebuild:
-            return True, "asked for"
+            return True, "asked for by --rebuild"
         if (self._folder / plan.nevra.filename).exists():
             return False, "there"
         return True, f"not in {self._folder}"

@@ -12,6 +12,7 @@ from containerpkg.errors import PackageError, Problem
 from containerpkg.packages.targets import TARGETS
 from containerpkg.units.check import GENERATORS, check_units
 from containerpkg.units.quadlet import UnitFile, render_units
+from containerpkg.units.sysconfig import render_sysconfig
 
 # Before a build there is no digest, and a unit reads the same with any.
 _ANY_DIGEST = "sha256:" + "0" * 64
@@ -24,7 +25,7 @@ def find_unit_problems(
     generators: Sequence[Path] = GENERATORS,
     run: process.Run = process.run,
 ) -> tuple[Problem, ...]:
-    """What is wrong with the units of ``images``; a warning says what nobody here could check.
+    """What is wrong with the units of ``images``; a note says what nobody here could check.
 
     Paths are those of files in the project, or of the unit on a host.
     """
@@ -44,6 +45,8 @@ def find_unit_problems(
                 podman=podman,
                 project=project.root,
             )
+            for name, service in image.file.services.items():
+                render_sysconfig(name, service.environment, project=project.root)
         except PackageError as error:
             path = Path("images", image.name, "image.yaml")
             problems.append(Problem(path=path, message=error.message, hint=error.hint or ""))
@@ -53,8 +56,7 @@ def find_unit_problems(
         checked = check_units(units.values(), podman=podman, generators=generators, run=run)
         problems += checked.problems
         if checked.unchecked:
-            path = Path(PROJECT_FILE)
             problems.append(
-                Problem(path=path, key="target", message=checked.unchecked, severity="warning")
+                Problem(path=Path(PROJECT_FILE), message=checked.unchecked, severity="note")
             )
     return tuple(problems)

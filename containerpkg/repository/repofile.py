@@ -26,6 +26,8 @@ def render_repo_file(repository: Repository, folder: Path, *, signed: bool = Fal
         f"name={repository.name}",
         f"baseurl={address}",
         "enabled=1",
+        # A stick is exchanged and a mirror is updated by hand: dnf should look soon.
+        "metadata_expire=5m",
         f"gpgcheck={checks}",
         f"repo_gpgcheck={checks}",
     ]

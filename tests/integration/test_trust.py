@@ -108,6 +108,7 @@ def test_an_unsigned_repository_is_signed_whole_and_then_left_alone(
     assert names == {"packages", "repodata", "containerpkg.repo", "RPM-GPG-KEY-containerpkg"}
     assert (publisher.repo / "containerpkg.repo").read_text().splitlines()[3:] == [
         "enabled=1",
+        "metadata_expire=5m",
         "gpgcheck=1",
         "repo_gpgcheck=1",
         f"gpgkey={publisher.repo.as_uri()}/RPM-GPG-KEY-containerpkg",

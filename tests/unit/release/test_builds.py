@@ -79,7 +79,7 @@ CHANGES: dict[str, tuple[Change, dict[str, tuple[str, str]]]] = {
     ),
     "several": (
         several,
-        {"base": ("build", "a changed and 2 more"), **CHILDREN},
+        {"base": ("build", "a changed, b is gone and 1 more"), **CHILDREN},
     ),
     "argument": (
         write("containerpkg.yaml", f"{PROJECT}build: {{args: {{LEVEL: '2', UNUSED: x}}}}\n"),
@@ -92,14 +92,14 @@ CHANGES: dict[str, tuple[Change, dict[str, tuple[str, str]]]] = {
     "both": (
         lambda root: several(root) or (root / "images/middle/x").touch(),
         {
-            "base": ("build", "a changed and 2 more"),
+            "base": ("build", "a changed, b is gone and 1 more"),
             "middle": ("build", "x is new; its parent base is built"),
             "top": CHILDREN["top"],
         },
     ),
     "renamed": (
         lambda root: (root / "images/top/Dockerfile").rename(root / "images/top/Containerfile"),
-        {"top": ("build", "dockerfile changed and 2 more")},
+        {"top": ("build", "dockerfile changed, Containerfile is new and 1 more")},
     ),
     "image.yaml": (
         write("images/base/image.yaml", "summary: Another\nlicense: MIT\nversion: '2'\n"),
@@ -175,7 +175,7 @@ def test_never_built(make_project, workshop):
         first.plan([first.project.image("top")])
     assert (caught.value.message, caught.value.hint) == (
         "image 'top' is built from 'middle', which has not been built",
-        "add --with-parents, or run 'containerpkg build middle' first",
+        "containerpkg build top --with-parents",
     )
 
 
@@ -184,7 +184,7 @@ def test_forced(make_project, workshop, engine):
     forced = workshop(root)
     forced.build(forced.project.images, engine, Options(jobs=2))
     assert shown(forced.plan(forced.project.images, force=True)) == dict.fromkeys(
-        FOUR, ("build", "asked for")
+        FOUR, ("build", "asked for by --force")
     )
     engine.built()
     (root / "images/base/a").write_text("A")

@@ -12,6 +12,7 @@ HOSTED = """\
 name=Packages of the site
 baseurl=https://yum.example.org/el9/
 enabled=1
+metadata_expire=5m
 gpgcheck=0
 repo_gpgcheck=0
 """
@@ -20,6 +21,7 @@ LOCAL = """\
 name=Container packages
 baseurl=file:///srv/a%20b/100%25/repo
 enabled=1
+metadata_expire=5m
 gpgcheck=0
 repo_gpgcheck=0
 """

@@ -68,12 +68,14 @@ def forget_passphrases(keys: Keys) -> None:
     subprocess.run(["gpgconf", f"--homedir={keys.home}", "--kill", "gpg-agent"], check=True)
 
 
-def containerpkg(*arguments: str | Path, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+def containerpkg(
+    *arguments: str | Path, cwd: Path = ROOT, **env: str
+) -> subprocess.CompletedProcess[str]:
     """Run the program as a person does."""
     return subprocess.run(
         [sys.executable, "-m", "containerpkg", *map(str, arguments)],
         cwd=cwd,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "PYTHONPATH": str(ROOT), **env},
         capture_output=True,
         text=True,
     )

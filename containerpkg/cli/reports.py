@@ -45,6 +45,7 @@ def report_data(report: Report) -> object:
         "runtime": {"package": report.runtime.nevra, "new": report.runtime.fresh}
         if report.runtime
         else None,
+        "signed": list(report.signed),
         "repository": str(report.repository) if report.repository else None,
     }
 
@@ -78,7 +79,9 @@ def print_report(report: Report) -> None:
         if built or fresh:
             done = f"{counted(len(built), 'image')} built, {counted(len(fresh), 'package')} new"
         else:
-            done = "nothing new" if report.failure else "nothing to do"
+            done = "nothing new" if report.failure or report.signed else "nothing to do"
+        if report.signed:
+            done += f", {counted(len(report.signed), 'package')} signed"
         print(f"\n{report.repository}: {done}")
 
 

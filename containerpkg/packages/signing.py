@@ -220,14 +220,13 @@ def opened(
         )
 
 
-def sign_again(signer: Signer, folder: Path, work: Path) -> tuple[str, ...]:
-    """Sign every package in ``folder`` that ``signer`` did not sign; their file names.
+def sign_again(signer: Signer, folder: Path, work: Path) -> Iterator[str]:
+    """Sign every package in ``folder`` that ``signer`` did not sign; the file name of each.
 
     Each is signed as a copy in ``work`` and put in its place in one step.
     Raises :class:`SigningError`, and :class:`PackageError` for what is not a package.
     """
-    changed = unsigned(signer, folder)
-    for name in changed:
+    for name in unsigned(signer, folder):
         package = folder / name
         before = package.stat()
         with tempfile.TemporaryDirectory(prefix="sign-", dir=work) as room:
@@ -239,7 +238,7 @@ def sign_again(signer: Signer, folder: Path, work: Path) -> tuple[str, ...]:
             later = max(int(time.time()), int(before.st_mtime) + 1)
             os.utime(copy, (later, later))
             rpmbuild.publish(copy, folder)
-    return changed
+        yield name
 
 
 def unsigned(signer: Signer, folder: Path) -> tuple[str, ...]:

@@ -92,6 +92,8 @@ class Report:
     """What the packages of images with services require, if there are such."""
 
     repository: Path | None
+    signed: tuple[str, ...]
+    """File names of packages that were there and got a signature."""
 
     @property
     def failure(self) -> ContainerpkgError | None:
@@ -307,17 +309,22 @@ class Workshop:
         if not packaged.images and not self.repository.joinpath("repodata").exists():
             return self._report(outcomes, packaged)  # nobody wants an empty repository
         signer = packager.signer
-        if signer:
-            packages = self.repository / PACKAGES
-            with self.store.workspace("signing") as work:
-                for name in signing.sign_again(signer, packages, work):
-                    self.progress.note(f"signed {name}")
+        signed = self._sign_again(signer) if signer else ()
         published = publish_metadata(self.repository, signer=signer)
         if published.changed:
             self.progress.note(f"repository {self.repository}: {published.packages} packages")
         key = signer.public_key() if signer else None
         write_repo_file(self.project.file.repository, self.repository, key=key)
-        return self._report(outcomes, packaged, repository=self.repository)
+        return self._report(outcomes, packaged, repository=self.repository, signed=signed)
+
+    def _sign_again(self, signer: Signer) -> tuple[str, ...]:
+        """Sign what is in the repository and not signed by ``signer``; its file names."""
+        done = []
+        with self.store.workspace("signing") as work:
+            for name in signing.sign_again(signer, self.repository / PACKAGES, work):
+                self.progress.note(f"signed {name}")
+                done.append(name)
+        return tuple(done)
 
     def _report(
         self,
@@ -325,6 +332,7 @@ class Workshop:
         packaged: Packaged | None = None,
         *,
         repository: Path | None = None,
+        signed: tuple[str, ...] = (),
     ) -> Report:
         held = {o.image.name: _held(self.store, o.image_id) for o in outcomes if o.image_id}
         digests = {name: stored.manifest.digest for name, stored in held.items()}
@@ -339,6 +347,7 @@ class Workshop:
             unpackaged=packaged.failed if packaged else {},
             runtime=packaged.runtime if packaged else None,
             repository=repository,
+            signed=signed,
         )
 
     @contextmanager

@@ -62,7 +62,8 @@ def parse_installed(text: str, name: str) -> frozenset[str]:
     """
     found = set()
     for number, line in enumerate(text.splitlines(), 1):
-        if not line.strip() or line.startswith("#"):
+        # rpm lists the keys that it trusts as packages, which have no architecture.
+        if not line.strip() or line.startswith(("#", "gpg-pubkey-")):
             continue
         match = _NEVRA.fullmatch(line.strip())
         if not match:
@@ -161,10 +162,10 @@ def render_readme(
         f"A yum repository as of {made} (revision {revision}), for hosts without a network.",
         "",
         *(f"  {_name(package)}" for package in wanted),
-        f"  and {layers} packages of layers, which those need",
+        f"  packages of layers, which those need: {layers}",
     ]
     if selection.left_out:
-        lines.append(f"  without {len(selection.left_out)} packages that the site had already")
+        lines.append(f"  left out, as the site has them: {len(selection.left_out)}")
     steps = [
         (
             f"Put this folder to {place}, and keep it there:",

@@ -138,6 +138,35 @@ def test_a_signed_repository_is_not_published_without_the_key(
     assert digests(publisher.repo) == before
 
 
+def test_a_key_on_the_command_line(publisher: Publisher, keys: Keys, tmp_path: Path) -> None:
+    publisher.make()
+    names = [path.name for path in sorted(publisher.packages.iterdir())]
+
+    def package(*arguments: str) -> subprocess.CompletedProcess[str]:
+        env = {"GNUPGHOME": str(keys.home), VARIABLE: PASSPHRASE}
+        return containerpkg("package", "--sign", *arguments, cwd=publisher.root, **env)
+
+    planned = json.loads(package(keys.theirs, "--dry-run", "--json").stdout)["packages"]
+    assert [(p["action"], p["reason"]) for p in planned] == [
+        *[("keep", "there")] * 4,
+        *[("sign", "not signed by the key")] * 4,
+    ]
+    assert [p["package"] for p in planned[4:]] == names
+    done = package("theirs@example.org")
+    assert done.returncode == 0, done.stderr
+    told = [line.partition("] ")[2] for line in done.stderr.splitlines() if "signed" in line]
+    assert told == [f"signed {name}" for name in names]
+    assert done.stdout.endswith(f"{publisher.repo}: nothing new, 4 packages signed\n")
+    for name in names:
+        said = rpm_says(publisher.packages / name, keys.public(keys.theirs), tmp_path / "rpm")
+        assert said == "digests signatures OK"
+    done = package("nobody", "--json")
+    assert (done.returncode, json.loads(done.stdout)["error"]["message"]) == (
+        8,
+        "GnuPG has no secret key 'nobody': gpg: error reading key: No secret key",
+    )
+
+
 @pytest.mark.parametrize("exchange", [metadata.exchange, lambda *_: False], ids=["swap", "move"])
 def test_metadata_and_signature_belong_together_and_old_files_stay(
     exchange: Callable[[Path, Path], bool], repo: Path, keys: Keys, monkeypatch: pytest.MonkeyPatch

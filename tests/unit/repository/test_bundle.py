@@ -1,0 +1,78 @@
+"""The list that a site sends, and the page that it gets."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+from containerpkg.definitions.project import Repository
+from containerpkg.errors import UsageError
+from containerpkg.repository.bundle import Selection, parse_installed, render_readme
+
+LIST = """\
+# of the site
+oci-layer-0123456789abcdef-1-1.noarch
+
+redis-container-7.0-1.20261124074224.el9.x86_64
+with-epoch-2:1.0~rc1-3.el9.aarch64
+none-(none):1-1.noarch
+gpg-pubkey-fd431d51-4ae0493b
+"""
+
+README = """\
+Packages of Example
+===================
+
+A yum repository as of 2026-11-24 08:28 UTC (revision 1795508923), for hosts without a network.
+
+  redis-container-7.0-1.x86_64
+  packages of layers, which those need: 1
+  left out, as the site has them: 1
+
+1. Put this folder to /srv/example, and keep it there:
+     tar --extract --no-same-owner --directory /srv --file FILE.tar
+     mkdir -p /srv/example && mount -o loop,ro FILE.iso /srv/example
+
+2. Look whether all of it arrived:
+     cd /srv/example && sha256sum --quiet --check SHA256SUMS
+
+3. Compare the key's fingerprint with the one that you were told, and trust it:
+     gpg --show-keys /srv/example/RPM-GPG-KEY-example
+     rpm --import /srv/example/RPM-GPG-KEY-example
+
+4. Tell dnf, once:
+     cp /srv/example/example.repo /etc/yum.repos.d/
+
+5. Install, or update what is there:
+     dnf --refresh install PACKAGE
+     dnf --refresh update
+
+6. For a smaller bundle next time, send this list to whoever makes it:
+     rpm -qa 'oci-layer-*' '*-container' 'containerpkg-*' | sort > site.txt
+"""
+
+
+def test_the_list_of_a_site() -> None:
+    assert parse_installed(LIST, "site.txt") == {
+        "oci-layer-0123456789abcdef-1-1.noarch",
+        "redis-container-7.0-1.20261124074224.el9.x86_64",
+        "with-epoch-1.0~rc1-3.el9.aarch64",
+        "none-1-1.noarch",
+    }
+    with pytest.raises(UsageError, match=r"site\.txt:2: 'Installed Packages' is not NAME-VERSION"):
+        parse_installed("a-1-1.noarch\nInstalled Packages\n", "site.txt")
+
+
+def test_the_page_for_the_administrator() -> None:
+    packages = tuple(
+        SimpleNamespace(name=name, version=version, release="1", arch="x86_64")
+        for name, version in (("redis-container", "7.0"), ("oci-layer-0123456789abcdef", "1"))
+    )
+    selection = Selection(packages=packages, left_out=("oci-layer-1-1.noarch",), whole=False)
+    repository = Repository(id="example", name="Packages of Example")
+    assert render_readme(repository, selection, revision=1795508923, signed=True) == README
+    plain = render_readme(repository, selection, revision=1795508923, signed=False)
+    assert plain == README.replace(README[README.index("3. ") : README.index("4. ")], "").replace(
+        "4. ", "3. "
+    ).replace("5. ", "4. ").replace("6. ", "5. ")

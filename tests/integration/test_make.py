@@ -279,9 +279,11 @@ def test_packages_are_the_same_bytes_each_time(made: Path, tmp_path: Path) -> No
         call(made, "package", f"--output={tmp_path / out}", env=NOWHERE)
         assert digests(tmp_path / out) == wanted
     found = report(made, "package", f"--output={tmp_path / 'b'}", "--rebuild", env=NOWHERE)
-    assert sorted({name for package in found["packages"] for name in package["new"]}) == sorted(
-        wanted
-    )
+    assert found["runtime"]["new"]
+    assert {
+        f"{found['runtime']['package']}.rpm",
+        *(name for package in found["packages"] for name in package["new"]),
+    } == set(wanted)
     assert digests(tmp_path / "b") == wanted
 
 
@@ -326,7 +328,12 @@ def finish_and_check(root: Path, first: Path) -> None:
         map(stripped, packages(first / "out"))
     )
     records = [path.parent.name for path in (root / ".containerpkg/packages").glob("*/*")]
-    assert sorted(records) == ["app-container", "base-container", "web-container"]
+    assert sorted(records) == [
+        "app-container",
+        "base-container",
+        "containerpkg-runtime",
+        "web-container",
+    ]
 
 
 def test_killed_at_any_moment(first: Path, tmp_path: Path) -> None:

@@ -132,13 +132,23 @@ class Workshop:
             elif image.file.packaged:
                 reason = "after its import" if image.name in taken else "after its build"
                 later.append(PlannedPackage(name=image.package, action="make", reason=reason))
-        return Plan(builds=builds, packages=(*self._plan_packages(known), *later))
+        runtime = self._plan_runtime(images)
+        return Plan(builds=builds, packages=(*self._plan_packages(known), *later, *runtime))
 
     def plan_packages(
         self, images: Sequence[Image], *, rebuild: bool
     ) -> tuple[PlannedPackage, ...]:
         """What :meth:`package` would do."""
-        return self._plan_packages(self.stored(images), rebuild=rebuild)
+        planned = self._plan_packages(self.stored(images), rebuild=rebuild)
+        return (*planned, *self._plan_runtime(images, rebuild=rebuild))
+
+    def _plan_runtime(
+        self, images: Sequence[Image], *, rebuild: bool = False
+    ) -> tuple[PlannedPackage, ...]:
+        if not any(image.file.packaged and image.file.services for image in images):
+            return ()
+        step = self._planner(rebuild=rebuild).runtime()
+        return (PlannedPackage(name=RUNTIME, action=step.action, reason=step.reason),)
 
     def _plan_packages(
         self, images: Sequence[tuple[Image, StoredImage]], *, rebuild: bool = False
@@ -154,10 +164,6 @@ class Workshop:
             *(
                 PlannedPackage(name=s.image.package, action=s.action, reason=s.reason)
                 for s in steps
-            ),
-            *(
-                PlannedPackage(name=RUNTIME, action=s.action, reason=s.reason)
-                for s in ([planner.runtime()] if any(i.file.services for i, _ in images) else [])
             ),
         )
 

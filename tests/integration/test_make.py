@@ -472,7 +472,13 @@ def test_an_image_that_does_not_build(builder: str, tmp_path: Path) -> None:
     rows = {line.split()[0]: line.split()[1] for line in plain.stdout.splitlines()[1:5]}
     assert rows == {"base": "built", "app": "built", "web": "failed", "site": "skipped"}
     check_repository(root)
-    assert sorted(n[:4] for n in packages(root / "out")) == ["app-", "base", "oci-", "oci-"]
+    assert sorted(n[:4] for n in packages(root / "out")) == [
+        "app-",
+        "base",
+        "cont",
+        "oci-",
+        "oci-",
+    ]
 
     found = report(root, "make", status=6)
     assert statuses(found) == {"base": "kept", "app": "kept", "web": "failed", "site": "skipped"}

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
 from containerpkg.errors import ContainerpkgError, HostError, PackageError, StoreError
+from containerpkg.packages.runtime import sources
 from containerpkg.process import CommandFailed, Result
 from containerpkg.progress import Silent
 from containerpkg.release.make import Options
@@ -324,3 +326,41 @@ def test_a_volume_that_podman_would_delete_is_refused(make_project, release, eng
     assert "app-container" not in rpmbuild.made
     (root / "images/app/image.yaml").write_text(f"{named}    tmpfs: [/cache]\n")
     assert release(root)["app"].fresh
+
+
+def test_the_runtime_is_released_by_its_content(
+    make_project, workshop, rpmbuild, tmp_path, monkeypatch
+):
+    state = workshop(make_project(TREE))
+    folder = tmp_path / "out/packages"
+
+    def make() -> tuple[str, bool]:
+        planner = PackagePlanner(state.project, state.store, state.records, folder)
+        with state.store.workspace("packages") as work:
+            packager = Packager(
+                state.project,
+                state.store,
+                state.records,
+                folder,
+                work,
+                planner=planner,
+                progress=Silent(),
+                run=rpmbuild,
+            )
+            packager.close()
+            made = packager.make_runtime()
+        return made.nevra, made.fresh
+
+    first, fresh = make()
+    assert fresh
+    assert re.fullmatch(r"containerpkg-runtime-.*-1\.\d{14}\.noarch", first)
+    assert make() == (first, False)
+
+    changed = tmp_path / "changed"
+    shutil.copytree(sources(), changed)
+    (changed / "host.conf").write_text("# another\n")
+    monkeypatch.setattr("containerpkg.packages.runtime.sources", lambda: changed)
+    second, fresh = make()
+    assert fresh
+    assert second > first
+    assert rpmbuild.made == ["containerpkg-runtime"] * 2

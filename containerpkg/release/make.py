@@ -151,13 +151,23 @@ class Workshop:
             elif image.file.packaged:
                 reason = "after its import" if image.name in taken else "after its build"
                 later.append(PlannedPackage(name=image.package, action="make", reason=reason))
-        return Plan(builds=builds, packages=(*self._plan_packages(known), *later))
+        runtime = self._plan_runtime(images)
+        return Plan(builds=builds, packages=(*self._plan_packages(known), *later, *runtime))
 
     def plan_packages(
         self, images: Sequence[Image], *, rebuild: bool
     ) -> tuple[PlannedPackage, ...]:
         """What :meth:`package` would do."""
-        return self._plan_packages(self.stored(images), rebuild=rebuild)
+        planned = self._plan_packages(self.stored(images), rebuild=rebuild)
+        return (*planned, *self._plan_runtime(images, rebuild=rebuild))
+
+    def _plan_runtime(
+        self, images: Sequence[Image], *, rebuild: bool = False
+    ) -> tuple[PlannedPackage, ...]:
+        if not any(image.file.packaged and image.file.services for image in images):
+            return ()
+        step = self._planner(rebuild=rebuild).runtime()
+        return (PlannedPackage(name=RUNTIME, action=step.action, reason=step.reason),)
 
     def _plan_packages(
         self, images: Sequence[tuple[Image, StoredImage]], *, rebuild: bool = False
@@ -173,10 +183,6 @@ class Workshop:
             *(
                 PlannedPackage(name=s.image.package, action=s.action, reason=s.reason)
                 for s in steps
-            ),
-            *(
-                PlannedPackage(name=RUNTIME, action=s.action, reason=s.reason)
-                for s in ([planner.runtime()] if any(i.file.services for i, _ in images) else [])
             ),
         )
         anew = {package.name for package in planned if rebuild}
@@ -308,6 +314,8 @@ class Workshop:
         packaged = packager.finish(stored)
         if not packaged.images and not self.repository.joinpath("repodata").exists():
             return self._report(outcomes, packaged)  # nobody wants an empty repository
+        services = any(one.image.file.services for one in packaged.images)
+        runtime = packager.make_runtime() if services else None
         signer = packager.signer
         signed = self._sign_again(signer) if signer else ()
         published = publish_metadata(self.repository, signer=signer)
@@ -315,7 +323,9 @@ class Workshop:
             self.progress.note(f"repository {self.repository}: {published.packages} packages")
         key = signer.public_key() if signer else None
         write_repo_file(self.project.file.repository, self.repository, key=key)
-        return self._report(outcomes, packaged, repository=self.repository, signed=signed)
+        return self._report(
+            outcomes, packaged, runtime=runtime, repository=self.repository, signed=signed
+        )
 
     def _sign_again(self, signer: Signer) -> tuple[str, ...]:
         """Sign what is in the repository and not signed by ``signer``; its file names."""
@@ -331,6 +341,7 @@ class Workshop:
         outcomes: tuple[BuildOutcome, ...],
         packaged: Packaged | None = None,
         *,
+        runtime: PackagedRuntime | None = None,
         repository: Path | None = None,
         signed: tuple[str, ...] = (),
     ) -> Report:
@@ -345,7 +356,7 @@ class Workshop:
             digests=digests,
             packaged=packaged.images if packaged else (),
             unpackaged=packaged.failed if packaged else {},
-            runtime=packaged.runtime if packaged else None,
+            runtime=runtime,
             repository=repository,
             signed=signed,
         )

@@ -62,9 +62,6 @@ class Packaged:
     failed: Mapping[str, PackageError]
     """Why there is no package, by the names of the other images."""
 
-    runtime: PackagedRuntime | None
-    """What the packages of images with services require, if there are such."""
-
 
 class Packager:
     """Makes what ``planner`` plans into ``folder``, signed by ``signer`` if there is one."""
@@ -117,14 +114,9 @@ class Packager:
                 packaged.append(self._summary(*future.result()))
             except PackageError as error:
                 failed[name] = error
-        services = any(one.image.file.services for one in packaged)
-        return Packaged(
-            images=tuple(packaged),
-            failed=failed,
-            runtime=self._make_runtime() if services else None,
-        )
+        return Packaged(images=tuple(packaged), failed=failed)
 
-    def _make_runtime(self) -> PackagedRuntime:
+    def make_runtime(self) -> PackagedRuntime:
         """Make the package that image packages with services require, unless it is there."""
         step = self._planner.runtime()
         nevra = plan_runtime("00000000000000").nevra

@@ -1,5 +1,6 @@
 """The one place that starts programs."""
 
+import os
 import subprocess
 from typing import Callable, NamedTuple, Sequence
 
@@ -32,6 +33,7 @@ def run(argv: Sequence[str]) -> Done:
             encoding="utf-8",
             errors="replace",
             check=False,
+            env=dict(os.environ, LC_ALL="C"),  # what is said is read
         )
     except FileNotFoundError:
         return Done(127, "", f"the program {argv[0]} is missing")

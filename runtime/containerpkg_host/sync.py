@@ -182,6 +182,14 @@ class _Pass:
         if done.status == 0:
             self._state.end_upgrade(service)
             journal.info(f"{service} runs {layout.version}, {layout.digest[:19]}")
+        elif not systemd.job_failed(done):
+            if systemd.stopping(self._host):
+                return  # the next boot goes on
+            self._state.end_upgrade(service)  # somebody stopped it, for one
+            self._fail(
+                f"{service} was not started with {layout.digest[:19]}: {systemd.why(done)}",
+                unit=systemd.unit_name(service),
+            )
         elif self._is_installed(layout):
             self._roll_back(change._replace(new=layout.digest), systemd.why(done))
 

@@ -62,6 +62,16 @@ def image_service(image: str) -> str:
     return f"{image}-image"
 
 
+def job_failed(done: Done) -> bool:
+    """Whether a start came to its end and failed: not if it was canceled, or systemd went away."""
+    return done.status != 0 and "job for" in done.err.lower() and "canceled" not in done.err
+
+
+def stopping(host: Host) -> bool:
+    """Whether the host goes down, or systemd does not answer any more."""
+    return host.run(["systemctl", "is-system-running"]).out.strip() in ("stopping", "offline", "")
+
+
 def why(done: Done) -> str:
     """What systemctl says of a job that failed, without its advice."""
     lines = done.err.strip().splitlines()

@@ -290,9 +290,11 @@ def test_packages_are_the_same_bytes_each_time(made: Path, tmp_path: Path) -> No
         call(made, "package", f"--output={tmp_path / out}", env=NOWHERE)
         assert digests(tmp_path / out) == wanted
     found = report(made, "package", f"--output={tmp_path / 'b'}", "--rebuild", env=NOWHERE)
-    assert sorted({name for package in found["packages"] for name in package["new"]}) == sorted(
-        wanted
-    )
+    assert found["runtime"]["new"]
+    assert {
+        f"{found['runtime']['package']}.rpm",
+        *(name for package in found["packages"] for name in package["new"]),
+    } == set(wanted)
     assert digests(tmp_path / "b") == wanted
 
 
@@ -338,7 +340,12 @@ def finish_and_check(root: Path, first: Path) -> None:
         map(stripped, packages(first / "out"))
     )
     records = [path.parent.name for path in (root / ".containerpkg/packages").glob("*/*")]
-    assert sorted(records) == ["app-container", "base-container", "web-container"]
+    assert sorted(records) == [
+        "app-container",
+        "base-container",
+        "containerpkg-runtime",
+        "web-container",
+    ]
 
 
 def test_killed_at_any_line(first: Path, tmp_path: Path) -> None:
@@ -484,7 +491,13 @@ def test_an_image_that_does_not_build(builder: str, tmp_path: Path) -> None:
     rows = {line.split()[0]: line.split()[1] for line in plain.stdout.splitlines()[1:5]}
     assert rows == {"base": "built", "app": "built", "web": "failed", "site": "skipped"}
     check_repository(root)
-    assert sorted(n[:4] for n in packages(root / "out")) == ["app-", "base", "oci-", "oci-"]
+    assert sorted(n[:4] for n in packages(root / "out")) == [
+        "app-",
+        "base",
+        "cont",
+        "oci-",
+        "oci-",
+    ]
 
     found = report(root, "make", status=6)
     assert statuses(found) == {"base": "kept", "app": "kept", "web": "failed", "site": "skipped"}

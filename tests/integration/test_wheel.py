@@ -70,7 +70,7 @@ def test_the_wheel_carries_the_program_of_hosts(installed: Installed) -> None:
     wanted = {
         f"containerpkg/data/runtime/{path.relative_to(runtime)}"
         for path in runtime.rglob("*")
-        if path.is_file() and "__pycache__" not in path.parts
+        if path.is_file() and path.parent.name != "__pycache__"
     }
     with zipfile.ZipFile(installed.wheel) as wheel:
         carried = {name for name in wheel.namelist() if "/data/runtime/" in name}

@@ -25,11 +25,11 @@ metadata_expire=0
 """
 
 _SERVICE: Mapping[str, object] = {
-    "command": ["sh", "-c", 'echo "$NAME" >>/data/started; exec sleep 9999'],
+    "command": ["sh", "-c", 'trap exit TERM; echo "$NAME" >>/data/started; sleep 9999 & wait'],
     "mounts": [{"source": "/usr", "target": "/usr"}],
     "volumes": {"probe-data": "/data"},
-    # What is called bad never becomes healthy.
-    "health": {"command": 'test "$NAME" != bad'},
+    # What is called bad never becomes healthy, and does not say so before it has no time left.
+    "health": {"command": 'test "$NAME" != bad || sleep 9'},
     "start_timeout": "8s",
     "stop_timeout": "1s",
 }
@@ -249,3 +249,64 @@ def test_nothing_happens_in_a_chroot_and_the_first_boot_makes_it_good(
     _settled(host)
     assert host.run("systemctl", "is-system-running").stdout == "running\n"
     assert _running(host) == stored.manifest.digest
+
+
+# Kills dnf as soon as the new version's files are there: rpm has not noted them yet.
+_KILLER = """
+until grep --quiet {digest} /usr/share/containerpkg/images/probe/image.json; do :; done
+kill -9 {process}
+"""
+
+
+@pytest.mark.timeout(300)
+def test_a_transaction_that_is_cut_off_is_ended_by_the_next(
+    offline: Host, channel: Channel
+) -> None:
+    host = offline
+    first = channel.publish("1", "first")
+    _dnf(host, "install", "probe-container")
+    host.run("systemctl", "start", "probe")
+    second = channel.publish("2", "second")
+    upgrade = f"(sh -c '{_KILLER}') & exec dnf --assumeyes upgrade"
+    script = upgrade.format(digest=second.manifest.digest, process="$PPID")
+    assert host.run("sh", "-c", script, check=False).returncode == -9
+    assert _running(host) == first.manifest.digest
+    # And then the power goes as well.
+    host.run("sync")
+    host.kill()
+    host.boot()
+    _settled(host)
+    assert host.run("systemctl", "is-active", "probe").stdout == "active\n"
+    _dnf(host, "upgrade")
+    assert _running(host) == second.manifest.digest
+    assert _images(host) == {second.manifest.digest}
+    assert _layers(host) == _layers_of(first) | _layers_of(second)
+    assert _check(host)[0] == 0
+    verified = ["containerpkg-runtime", "probe-container", *_layers(host)]
+    assert host.run("rpm", "--verify", *verified).stdout == ""
+
+
+@pytest.mark.timeout(300)
+def test_power_cut_while_a_new_version_is_tried(offline: Host, channel: Channel) -> None:
+    host = offline
+    first = channel.publish("1", "first")
+    _dnf(host, "install", "probe-container")
+    host.run("systemctl", "start", "probe")
+    bad = channel.publish("2", "bad")
+    host.run("dnf", "--assumeyes", "upgrade")
+    host.wait_for(lambda: "bad" in _started(host), "start of the new version")
+    host.run("sync")
+    host.kill()
+    host.boot()
+    _settled(host)
+    assert _running(host) == first.manifest.digest
+    assert _check(host)[1]["rollbacks"] == [
+        {
+            "service": "probe",
+            "image": "probe",
+            "repository": REPOSITORY,
+            "old": first.manifest.digest,
+            "new": bad.manifest.digest,
+        }
+    ]
+    assert "it is given" in host.journal("containerpkg-sync")

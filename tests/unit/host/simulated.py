@@ -51,6 +51,10 @@ class Simulated:
     running: str = ""
     """The version of the container, or none."""
 
+    system: str = "running"
+    canceled: bool = False
+    """Whether starts are, by whoever stops the service or the host."""
+
     held: str = ""
     """The image in the unit that systemd has read."""
 
@@ -140,6 +144,11 @@ class Simulated:
         elif names == ["probe-image.service"]:
             if self.installed:
                 self.engine.setdefault(self.installed, set()).add(kept(self.installed))
+        elif verb == "is-system-running":
+            return Done(0, self.system + "\n")
+        elif verb in ("start", "restart") and self.canceled:
+            self.unit, self.running = "inactive", ""
+            return Done(1, "", "Job for probe.service canceled.\n")
         elif verb in ("start", "restart"):
             if verb == "restart":
                 self.unit, self.running = "inactive", ""

@@ -149,6 +149,25 @@ def test_a_run_that_is_cut_off_anywhere_is_finished_by_the_next(
     assert last > 10
 
 
+def test_a_host_that_goes_down_during_a_restart_goes_on_at_its_next_boot(site: Simulated) -> None:
+    site.install("B")
+    site.canceled, site.system = True, "stopping"
+    assert run(site) == 0
+    site.canceled, site.system = False, "running"
+    site.boot()
+    assert run(site) == 0
+    assert (site.running, site.files(), set(site.engine)) == ("B", {}, {"B"})
+
+
+def test_a_service_that_is_stopped_during_its_restart_stays_so(site: Simulated) -> None:
+    site.install("B")
+    site.canceled = True
+    assert run(site) == 1
+    site.canceled = False
+    assert run(site) == 0
+    assert (site.unit, site.files()) == ("inactive", {})
+
+
 def test_removal_stops_what_runs_and_leaves_nothing(site: Simulated) -> None:
     run(site)
     site.calls.clear()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
 from containerpkg.errors import ContainerpkgError, HostError, PackageError, StoreError
+from containerpkg.packages.runtime import sources
 from containerpkg.process import CommandFailed, Result
 from containerpkg.progress import Silent
 from containerpkg.release.make import Options
@@ -375,3 +377,41 @@ def test_no_image_is_published_without_its_layers(make_project, make, rpmbuild, 
     assert [path.name[:4] for path in (root / "out/repo/packages").iterdir()] == ["web-"]
     lines = report.failure.message.splitlines()
     assert len(lines) == len(set(lines)), "what is wrong with both is told once"
+
+
+def test_the_runtime_is_released_by_its_content(
+    make_project, workshop, rpmbuild, tmp_path, monkeypatch
+):
+    state = workshop(make_project(TREE))
+    folder = tmp_path / "out/packages"
+
+    def make() -> tuple[str, bool]:
+        planner = PackagePlanner(state.project, state.store, state.records, folder)
+        with state.store.workspace("packages") as work:
+            packager = Packager(
+                state.project,
+                state.store,
+                state.records,
+                folder,
+                work,
+                planner=planner,
+                progress=Silent(),
+                run=rpmbuild,
+            )
+            packager.close()
+            made = packager.make_runtime()
+        return made.nevra, made.fresh
+
+    first, fresh = make()
+    assert fresh
+    assert re.fullmatch(r"containerpkg-runtime-.*-1\.\d{14}\.noarch", first)
+    assert make() == (first, False)
+
+    changed = tmp_path / "changed"
+    shutil.copytree(sources(), changed)
+    (changed / "host.conf").write_text("# another\n")
+    monkeypatch.setattr("containerpkg.packages.runtime.sources", lambda: changed)
+    second, fresh = make()
+    assert fresh
+    assert second > first
+    assert rpmbuild.made == ["containerpkg-runtime"] * 2

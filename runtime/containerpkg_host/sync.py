@@ -326,7 +326,8 @@ def before_removal(host: Host, paths: List[str]) -> None:
     rpm says the same words when a version is replaced. Then the new one's files are there already,
     and its image.json is not the file that the last run saw.
     """
-    known = State(host).known()
+    state = State(host)
+    known = state.known()
     for path in paths:
         folder, _, name = path.strip().rpartition("/")
         image = folder.rpartition("/")[2]
@@ -336,6 +337,11 @@ def before_removal(host: Host, paths: List[str]) -> None:
         if file_fingerprint(host.images / image / name) != one.file:
             continue
         running = [s for s in one.current.services if systemd.show(host, s).running]
+        for service in running:
+            # If the image stays after all, as with one of two versions that a transaction which
+            # was cut off has left, the run after this transaction starts it again.
+            digest = one.current.digest
+            state.begin_upgrade(Change(service, image, "", old=digest, new=digest))
         if running:
             systemd.stop(host, *running)
 

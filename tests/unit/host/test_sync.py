@@ -180,6 +180,14 @@ def test_removal_stops_what_runs_and_leaves_nothing(site: Simulated) -> None:
     assert list((site.host.state / "images").iterdir()) == []
 
 
+def test_the_removal_of_one_of_two_versions_interrupts_only(site: Simulated) -> None:
+    run(site)
+    before_removal(site.host, [IMAGE])
+    assert site.unit == "inactive"
+    assert run(site) == 0
+    assert (site.unit, site.running) == ("active", "A")
+
+
 def test_a_removal_that_is_an_update_stops_nothing(site: Simulated) -> None:
     run(site)
     site.install("B")

@@ -6,7 +6,7 @@ import posixpath
 from collections.abc import Iterable
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, field_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from containerpkg.definitions.model import (
     AbsolutePath,
@@ -60,6 +60,17 @@ User = Annotated[
         "must be USER or USER:GROUP, names or numbers",
     ),
 ]
+
+
+Schedule = Annotated[
+    str,
+    matching(
+        r"^[A-Za-z0-9*][A-Za-z0-9 *,./:~+_-]*$",
+        "must be a calendar event as systemd.time(7) has it, like daily or Mon..Fri 02:30",
+        max_length=200,
+    ),
+]
+"""A calendar event, see systemd.time(7)."""
 
 
 class ConfigFile(Model):
@@ -123,6 +134,14 @@ class Service(Model):
     description: Line | None = None
     """The unit's Description; by default it names the service and the image."""
 
+    type: Literal["service", "oneshot"] = "service"
+    """A oneshot runs until it is done, as a database migration does, and what comes after it waits
+    for that; it stays active until the next boot, unless it has a schedule."""
+
+    schedule: Schedule | None = None
+    """When a oneshot runs, as systemd's OnCalendar: daily, Mon..Fri 02:30. It gets a SERVICE.timer,
+    which ``systemctl enable --now SERVICE.timer`` turns on."""
+
     command: tuple[Line, ...] = ()
     """Arguments that replace the image's own command."""
 
@@ -156,6 +175,9 @@ class Service(Model):
     after: tuple[UnitName, ...] = ()
     """Units that are started before this one."""
 
+    before: tuple[UnitName, ...] = ()
+    """Units that are started after this one."""
+
     requires: tuple[UnitName, ...] = ()
     """Units without which this one does not start."""
 
@@ -163,13 +185,14 @@ class Service(Model):
     """Units that are started along with this one."""
 
     wanted_by: tuple[UnitName, ...] = ("multi-user.target",)
-    """Units that start this one, for example at boot."""
+    """Units that start this one, for example at boot; with a schedule, its timer alone does."""
 
     restart: Literal["no", "on-failure", "always"] = "on-failure"
-    """When systemd starts it again."""
+    """When systemd starts it again; a oneshot is not."""
 
     start_timeout: Duration = "15min"
-    """Long enough for the first start, which copies the image into the engine."""
+    """Long enough for the first start, which copies the image into the engine, and for all the work
+    of a oneshot."""
 
     stop_timeout: Duration = "90s"
     """Time to stop in before it is killed."""
@@ -188,6 +211,23 @@ class Service(Model):
         targets = [mount.target for mount in self.mounts] + [file.target for file in self.config]
         covered = {posixpath.normpath(p) for p in (*self.volumes.values(), *targets, *self.tmpfs)}
         return tuple(sorted({posixpath.normpath(path) for path in paths} - covered))
+
+    @property
+    def oneshot(self) -> bool:
+        """Whether it ends by itself."""
+        return self.type == "oneshot"
+
+    @model_validator(mode="after")
+    def _goes_together(self) -> Service:
+        if self.schedule and not self.oneshot:
+            raise ValueError("'schedule' needs 'type: oneshot'")
+        if self.oneshot and self.health:
+            raise ValueError("'health' does not go with 'type: oneshot', whose end tells how it is")
+        if self.oneshot and self.restart != "no" and "restart" in self.model_fields_set:
+            raise ValueError(f"'restart: {self.restart}' does not go with 'type: oneshot'")
+        if self.schedule and self.wanted_by and "wanted_by" in self.model_fields_set:
+            raise ValueError("'wanted_by' does not go with 'schedule', whose timer starts it")
+        return self
 
     @field_validator("ports")
     @classmethod

@@ -85,6 +85,8 @@ def render_units(
         except PackageError as error:
             raise PackageError(f"service '{name}': {error.message}", hint=error.hint) from error
         add(f"{QUADLET}/{name}.container", "quadlet.container.j2", values)
+        if service.schedule:
+            add(f"{SYSTEM}/{name}.timer", "service.timer.j2", values)
         if service.environment:
             files[defaults_path(image, name)] = render_defaults(service.environment)
         # Images may share a volume or a network. Each package has a unit of its own for it, or an
@@ -119,6 +121,9 @@ def _container(image: str, name: str, service: Service, *, summary: str) -> dict
         "requires": names(service.requires),
         "wants": names(service.wants),
         "after": names(service.after),
+        "before": names(service.before),
+        "oneshot": service.oneshot,
+        "schedule": setting(service.schedule) if service.schedule else None,
         "entrypoint": argument(entrypoint) if entrypoint else None,
         "entrypoint_option": systemd.words([f"--entrypoint={entrypoint}"]) if entrypoint else None,
         "command": systemd.words(service.command),
@@ -142,8 +147,8 @@ def _container(image: str, name: str, service: Service, *, summary: str) -> dict
         "capabilities": [names([f"CAP_{name}"]) for name in service.capabilities],
         "start_timeout": duration_seconds(service.start_timeout),
         "stop_timeout": duration_seconds(service.stop_timeout),
-        "restart": names([service.restart]),
-        "wanted_by": names(service.wanted_by),
+        "restart": names(["no" if service.oneshot else service.restart]),
+        "wanted_by": names(() if service.schedule else service.wanted_by),
     }
 
 

@@ -136,6 +136,16 @@ def test_lines_are_remembered(tmp_path: Path) -> None:
         (HEAD + "services: {a: {health: {command: x, retries: 0, interval: 5 parsecs}}}\n",
          ["image.yaml:3: services.a.health.interval: 'parsecs' is not a unit of time (use s, min or h)",
           "image.yaml:3: services.a.health.retries: must be at least 1, not 0"]),
+        (HEAD + "services:\n  a: {schedule: daily}\n  b: {type: oneshot, health: {command: x}}\n"
+         "  c: {type: oneshot, restart: always}\n"
+         "  d: {type: oneshot, schedule: daily, wanted_by: [a.target]}\n  e: {schedule: '%n'}\n"
+         "  f: {type: oneshot, schedule: daily, wanted_by: [], restart: 'no'}\n",
+         ["image.yaml:4: services.a: 'schedule' needs 'type: oneshot'",
+          "image.yaml:5: services.b: 'health' does not go with 'type: oneshot', whose end tells how it is",
+          "image.yaml:6: services.c: 'restart: always' does not go with 'type: oneshot'",
+          "image.yaml:7: services.d: 'wanted_by' does not go with 'schedule', whose timer starts it",
+          "image.yaml:8: services.e.schedule: must be a calendar event as systemd.time(7) has it, "
+          "like daily or Mon..Fri 02:30, not '%n'"]),
         (HEAD + "version: 1-2\npackage: '%{x}'\nprepare: ../x\n",
          ["image.yaml:3: version: must be an RPM version (letters, digits and . _ + ~ ^), not '1-2'",
           "image.yaml:4: package: must be a package name (letters, digits and . _ + -), not '%{x}'",

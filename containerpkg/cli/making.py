@@ -30,6 +30,7 @@ def make_command(
     jobs: int,
     no_cache: bool,
     force: bool,
+    target: str | None,
     output: Path | None,
     store: Path | None,
     no_build: bool,
@@ -54,7 +55,7 @@ def make_command(
             "--no-build does not go with --force or --no-cache",
             hint="leave --no-build away to build the images",
         )
-    project = options.load(context, output=output, store=store)
+    project = options.load(context, output=output, store=store, target=target)
     images = options.select_images(
         project, names, with_parents=with_parents, with_children=with_children
     )
@@ -85,6 +86,7 @@ def package_command(
     names: tuple[str, ...],
     with_parents: bool,
     with_children: bool,
+    target: str | None,
     output: Path | None,
     store: Path | None,
     rebuild: bool,
@@ -99,7 +101,7 @@ def package_command(
     """
     from containerpkg.release.make import Options, Plan, Workshop
 
-    project = options.load(context, output=output, store=store)
+    project = options.load(context, output=output, store=store, target=target)
     images = options.select_images(
         project, names, with_parents=with_parents, with_children=with_children
     )

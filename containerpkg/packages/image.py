@@ -21,12 +21,13 @@ from containerpkg.packages.layer import (
     layer_provide,
 )
 from containerpkg.packages.plan import SHARED_TIME, PackageFile, PackagePlan, Symlink
-from containerpkg.packages.targets import TARGETS
+from containerpkg.packages.targets import TARGETS, Target
 from containerpkg.packages.version import Nevra, rpm_architecture
 from containerpkg.store.content import ContentStore, StoredImage, hex_of
 from containerpkg.store.manifest import MANIFEST
 from containerpkg.templates import render
-from containerpkg.units.quadlet import IMAGES, SYSTEM, UnitFile, fixed_reference, render_units
+from containerpkg.units.flavour import render_units
+from containerpkg.units.quadlet import IMAGES, SYSTEM, UnitFile, fixed_reference
 from containerpkg.units.sysconfig import render_sysconfig, sysconfig_path
 
 _REFERENCE = "org.opencontainers.image.ref.name"
@@ -66,28 +67,31 @@ def plan_image(
     units = render_units(
         image.name,
         services,
+        flavour=target.units,
+        engine=target.engine,
         summary=image.file.summary,
         package=image.package,
         repository=image.repository,
         tag=image.tag,
         digest=stored.manifest.digest,
-        podman=target.podman,
+        image_id=stored.config.digest,
         project=project.root,
     )
     files = _sorted(
         [
             *(blob_file(store, blob) for blob in (stored.manifest, stored.config, *carried)),
-            *_layout(home, image, stored),
+            *_layout(home, image, stored, target),
             *(PackageFile(target=unit.path, content=unit.text) for unit in units),
             *_configuration(services, image.folder, project.root),
         ]
     )
     directories = _directories(home, units, files)
-    requires = [layer_provide(blob) for blob in required]
+    requires = [spec.dependency(layer_provide(blob)) for blob in required]
     if services:
-        requires.append(target.podman_requirement)
+        requires.append(spec.any_of(target.engine_requirement))
     # Quadlet's units come before those below /usr, so one of the distribution would lose its name.
-    conflicts = [f"{SYSTEM}/{name}.service" for name in sorted(services)]
+    rivals = sorted(services) if target.units == "quadlet" else []
+    conflicts = [f"{SYSTEM}/{name}.service" for name in rivals]
     provides = [
         f"container({image.repository}) = {image.version}",
         f"oci-manifest({stored.manifest.digest})",
@@ -113,7 +117,7 @@ def plan_image(
                     or f"{image.file.summary}, as the image {image.reference}."
                 ),
                 "provides": [spec.dependency(text) for text in provides],
-                "requires": [spec.dependency(text) for text in requires],
+                "requires": requires,
                 "conflicts": [spec.path(path) for path in conflicts],
                 "directories": [spec.path(path) for path in directories],
                 "files": spec.files(files),
@@ -142,7 +146,7 @@ def check_volumes(image: Image, config: Mapping[str, Any]) -> None:
             )
 
 
-def _layout(home: str, image: Image, stored: StoredImage) -> list[PackageFile]:
+def _layout(home: str, image: Image, stored: StoredImage, target: Target) -> list[PackageFile]:
     """The folder that is an OCI image layout and a docker-archive at once.
 
     See image-layout.md of the OCI image specification, and the manifest.json of ``docker save``.
@@ -185,6 +189,7 @@ def _layout(home: str, image: Image, stored: StoredImage) -> list[PackageFile]:
         "manifest": stored.manifest.digest,
         "id": stored.config.digest,
         "architecture": stored.architecture,
+        "units": target.units,
         "layers": [
             {
                 "digest": blob.digest,

@@ -11,7 +11,8 @@ from containerpkg.definitions.reading import PROJECT_FILE
 from containerpkg.errors import PackageError, Problem
 from containerpkg.packages.targets import TARGETS
 from containerpkg.units.check import GENERATORS, check_units
-from containerpkg.units.quadlet import UnitFile, render_units
+from containerpkg.units.flavour import render_units
+from containerpkg.units.quadlet import UnitFile
 
 # Before a build there is no digest, and a unit reads the same with any.
 _ANY_DIGEST = "sha256:" + "0" * 64
@@ -28,7 +29,7 @@ def find_unit_problems(
 
     Paths are those of files in the project, or of the unit on a host.
     """
-    podman = TARGETS[project.file.target].podman
+    target = TARGETS[project.file.target]
     problems: list[Problem] = []
     units: dict[str, UnitFile] = {}
     for image in images:
@@ -36,12 +37,14 @@ def find_unit_problems(
             rendered = render_units(
                 image.name,
                 image.file.services,
+                flavour=target.units,
+                engine=target.engine,
                 summary=image.file.summary,
                 package=image.package,
                 repository=image.repository,
                 tag=image.tag,
                 digest=_ANY_DIGEST,
-                podman=podman,
+                image_id=_ANY_DIGEST,
                 project=project.root,
             )
         except PackageError as error:
@@ -50,7 +53,7 @@ def find_unit_problems(
         else:
             units |= {unit.path: unit for unit in rendered}
     if units:
-        checked = check_units(units.values(), podman=podman, generators=generators, run=run)
+        checked = check_units(units.values(), podman=target.engine, generators=generators, run=run)
         problems += checked.problems
         if checked.unchecked:
             path = Path(PROJECT_FILE)

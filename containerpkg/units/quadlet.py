@@ -12,7 +12,7 @@ from containerpkg.errors import PackageError
 from containerpkg.templates import render
 from containerpkg.units import systemd
 from containerpkg.units.sysconfig import render_defaults, sysconfig_path
-from containerpkg.units.systemd import UnitText, argument, names, setting
+from containerpkg.units.systemd import argument, names, setting
 
 IMAGES = "/usr/share/containerpkg/images"
 """Where a host keeps the OCI image layouts."""
@@ -112,9 +112,8 @@ def defaults_path(image: str, service: str) -> str:
     return f"{IMAGES}/{image}/{service}.env"
 
 
-def _container(image: str, name: str, service: Service, *, summary: str) -> dict[str, object]:
-    """The values of ``quadlet.container.j2``."""
-    entrypoint = service.entrypoint
+def common_values(name: str, service: Service, *, summary: str) -> dict[str, object]:
+    """The values that the templates of all flavours have in common."""
     return {
         "service": names([name]),
         "description": setting(service.description or summary),
@@ -124,6 +123,27 @@ def _container(image: str, name: str, service: Service, *, summary: str) -> dict
         "before": names(service.before),
         "oneshot": service.oneshot,
         "schedule": setting(service.schedule) if service.schedule else None,
+        "sysconfig": argument(sysconfig_path(name)),
+        "start_timeout": duration_seconds(service.start_timeout),
+        "stop_timeout": duration_seconds(service.stop_timeout),
+        "restart": names(["no" if service.oneshot else service.restart]),
+        "wanted_by": names(() if service.schedule else service.wanted_by),
+    }
+
+
+def bindings(name: str, service: Service) -> tuple[str, ...]:
+    """What a service sees of the host, as ``SOURCE:TARGET:OPTIONS``."""
+    return (
+        *(_mount(mount) for mount in service.mounts),
+        # A single file below /etc has a label that SELinux hides from containers.
+        *(f"{config.host_path(name)}:{config.target}:ro,z" for config in service.config),
+    )
+
+
+def _container(image: str, name: str, service: Service, *, summary: str) -> dict[str, object]:
+    """The values of ``quadlet.container.j2``."""
+    entrypoint = service.entrypoint
+    return common_values(name, service, summary=summary) | {
         "entrypoint": argument(entrypoint) if entrypoint else None,
         "entrypoint_option": systemd.words([f"--entrypoint={entrypoint}"]) if entrypoint else None,
         "command": systemd.words(service.command),
@@ -135,24 +155,17 @@ def _container(image: str, name: str, service: Service, *, summary: str) -> dict
                 argument(f"{image}-{volume}.volume:{at}:rw")
                 for volume, at in service.volumes.items()
             ),
-            *(_mount(mount) for mount in service.mounts),
-            # A single file below /etc has a label that SELinux hides from containers.
-            *(argument(f"{c.host_path(name)}:{c.target}:ro,z") for c in service.config),
+            *(argument(binding) for binding in bindings(name, service)),
         ],
         "defaults": argument(defaults_path(image, name)) if service.environment else None,
-        "sysconfig": argument(sysconfig_path(name)),
         "health": _health(service.health) if service.health else None,
         "read_only": service.read_only,
         "tmpfs": [argument(path) for path in service.tmpfs],
         "capabilities": [names([f"CAP_{name}"]) for name in service.capabilities],
-        "start_timeout": duration_seconds(service.start_timeout),
-        "stop_timeout": duration_seconds(service.stop_timeout),
-        "restart": names(["no" if service.oneshot else service.restart]),
-        "wanted_by": names(() if service.schedule else service.wanted_by),
     }
 
 
-def _mount(mount: Mount) -> UnitText:
+def _mount(mount: Mount) -> str:
     # Quadlet also writes the path into RequiresMountsFor=, in some versions without quoting.
     if any(character in mount.source for character in "\\\"'"):
         raise PackageError(
@@ -162,7 +175,7 @@ def _mount(mount: Mount) -> UnitText:
     options = "ro" if mount.read_only else "rw"
     if mount.label:
         options += {"shared": ",z", "private": ",Z"}[mount.label]
-    return argument(f"{mount.source}:{mount.target}:{options}")
+    return f"{mount.source}:{mount.target}:{options}"
 
 
 def _health(health: Health) -> dict[str, object]:

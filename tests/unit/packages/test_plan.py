@@ -1,15 +1,17 @@
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import get_args
 
 import pytest
 
 from containerpkg.definitions.dockerfile import Dockerfile
 from containerpkg.definitions.image import ImageFile
-from containerpkg.definitions.project import Image, Layers, Project, ProjectFile
+from containerpkg.definitions.project import Image, Layers, Project, ProjectFile, TargetName
 from containerpkg.errors import PackageError, StoreError
 from containerpkg.packages.image import plan_image
 from containerpkg.packages.layer import plan_layer
 from containerpkg.packages.plan import PackageFile, PackagePlan, Symlink
+from containerpkg.packages.targets import TARGETS
 from containerpkg.store.content import Blob, ContentStore, Layer, StoredImage
 
 STORE = ContentStore(Path("/store"), Layers())
@@ -273,6 +275,7 @@ def test_the_files_of_an_image_with_a_service() -> None:
   "manifest": "sha256:ccc*",
   "id": "sha256:ddd*",
   "architecture": "arm/v7",
+  "units": "quadlet",
   "layers": [
     {
       "digest": "sha256:aaa*",
@@ -298,17 +301,43 @@ def test_the_files_of_an_image_with_a_service() -> None:
     )
 
 
+DOCKER = "(docker-ce >= 3:25.0 or moby-engine >= 25.0 or docker >= 25.0)"
+
+
 @pytest.mark.parametrize(
-    ("target", "required"),
+    ("target", "dist", "required"),
     [
-        ("el8", "podman >= 4:4.8"),
-        ("el9", "podman >= 4:5.0"),
-        ("el10", "podman >= 6:5.4"),
-        ("fedora", "podman >= 5:5.4"),
+        ("el8", ".el8", "podman >= 4:4.8"),
+        ("el8-podman", ".el8.podman", "podman >= 4:4.7"),
+        ("el8-docker", ".el8.docker", DOCKER),
+        ("el9", ".el9", "podman >= 4:5.0"),
+        ("el9-podman", ".el9.podman", "podman >= 4:4.7"),
+        ("el9-docker", ".el9.docker", DOCKER),
+        ("el10", ".el10", "podman >= 6:5.4"),
+        ("el10-podman", ".el10.podman", "podman >= 6:4.7"),
+        ("el10-docker", ".el10.docker", DOCKER),
+        ("fedora", ".fc", "podman >= 5:5.4"),
+        ("fedora-podman", ".fc.podman", "podman >= 5:4.7"),
+        ("fedora-docker", ".fc.docker", DOCKER),
     ],
 )
-def test_the_podman_of_a_family_with_its_epoch(target: str, required: str) -> None:
-    assert f"\nRequires: {required}\n" in plan(SERVICE, target=target).spec
+def test_what_the_targets_differ_in(target: str, dist: str, required: str) -> None:
+    made = plan(SERVICE, target=target)
+    assert made.nevra.release == f"1.2{dist}"
+    lines = [line for line in made.spec.splitlines() if line.startswith(("Requires", "Conflicts"))]
+    layer = f"Requires: oci-blob(sha256:{64 * 'a'})"
+    units = {f"{PurePosixPath(f.target).suffix}" for f in made.files if "systemd" in f.target}
+    if dist.endswith((".podman", ".docker")):
+        assert lines == [layer, f"Requires: {required}"]
+        assert units == {".service"}
+    else:
+        rival = "Conflicts: /usr/lib/systemd/system/redis.service"
+        assert lines == [layer, f"Requires: {required}", rival]
+        assert units == {".container", ".image", ".conf"}
+
+
+def test_every_target_has_a_name_that_a_project_may_give() -> None:
+    assert tuple(TARGETS) == get_args(TargetName)
 
 
 def test_directories_of_configuration_are_owned_but_for_those_of_every_host() -> None:

@@ -418,7 +418,7 @@ def test_sysconfig_shows_the_defaults() -> None:
     assert (
         render_sysconfig("redis", {"TZ": "UTC", "NAME": 'a "b" $c', "FLAGS": ""})
         == """\
-# Environment of the service redis, read by podman when the container starts:
+# Environment of the service redis, read when its container starts:
 # 'systemctl restart redis' after a change.
 #
 # One NAME=value to a line. The value is everything after the first '=', as it stands: quotes and

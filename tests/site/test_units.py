@@ -159,6 +159,19 @@ def test_a_service_gets_what_its_definition_says_and_an_update_runs_its_own_imag
     host.path("/etc/sysconfig/probe").unlink()
     host.run("systemctl", "restart", "probe.service")
     assert "IN_SYSCONFIG=default\0" in host.path(f"{DATA}/environment").read_text()
+    made = host.path("/etc/sysconfig/probe").stat()
+    assert (made.st_mode & 0o777, made.st_size) == (0o640, 0)
+
+    # As the documentation says for podman that can be told.
+    units = ("probe.service", "probe-image.service", "probe-probe-data-volume.service")
+    show = ["systemctl", "show", "--property=After", "--value", *units]
+    assert host.run(*show).stdout.count("network-online.target") == len(units)
+    for kind in ("container", "image", "volume"):
+        folder = host.path(f"/etc/containers/systemd/{kind}.d")
+        folder.mkdir(parents=True)
+        (folder / "no-network.conf").write_text("[Quadlet]\nDefaultDependencies=false\n")
+    host.run("systemctl", "daemon-reload")
+    assert "network-online.target" not in host.run(*show).stdout
 
     host.run("systemctl", "stop", "probe.service")
     host.run("rpm", "--erase", "probe-container")

@@ -118,12 +118,12 @@ def load(
     """The project of this command line, with the folders and the target that it names."""
     from containerpkg.definitions.load import load_project
 
-    project = load_project(context.obj.folder)
     changes = {
         key: str(path.absolute()) for key, path in (("output", output), ("store", store)) if path
     }
     if target:
         changes["target"] = known_target(target)
+    project = load_project(context.obj.folder)
     if not changes:
         return project
     from dataclasses import replace

@@ -27,6 +27,8 @@ PackageName = Annotated[
 ]
 """A name that RPM allows for a package."""
 
+Payload = Literal["layers", "archive"]
+
 
 class ImageBuild(Model):
     """Settings for the build of one image; they come before the project's."""
@@ -64,6 +66,10 @@ class ImageFile(Model):
 
     packaged: bool = True
     """Whether the image becomes a package; one that only serves as a base need not."""
+
+    payload: Payload | None = None
+    """layers shares packages of layers with other images, archive needs no other package: all of
+    the image in one file. By default what the target has: archive for el7, else layers."""
 
     prepare: RelativePath | None = None
     """An executable in the image's folder that is run with an output folder as its only

@@ -23,6 +23,7 @@ Namespace = Annotated[
 """A registry host and a path below it, for example quay.io/foreman."""
 
 TargetName = Literal[
+    "el7",
     "el8", "el8-podman", "el8-docker",
     "el9", "el9-podman", "el9-docker",
     "el10", "el10-podman", "el10-docker",

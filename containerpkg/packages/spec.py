@@ -117,8 +117,8 @@ def dependency(value: str) -> SpecText:
 
 
 def any_of(values: Sequence[str]) -> SpecText:
-    """Any of several dependencies, for rpm 4.13 and newer if there is more than one."""
-    first, *others = [dependency(value) for value in values]
+    """Any of several dependencies or files, for rpm 4.13 and newer if there is more than one."""
+    first, *others = [path(v) if v.startswith("/") else dependency(v) for v in values]
     return SpecText(f"({' or '.join([first, *others])})") if others else first
 
 

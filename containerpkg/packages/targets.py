@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from containerpkg.definitions.image import Payload
+from containerpkg.packages.archive import Compression
 from containerpkg.units.flavour import Flavour, Version
 
 
@@ -25,6 +27,15 @@ class Target:
     epoch: int = 0
     """The epoch with which the family's own podman packages reached that version."""
 
+    payload: Payload = "layers"
+    """What image packages carry unless the image says otherwise."""
+
+    compression: Compression = "zstd"
+    """How archives are compressed."""
+
+    classic: bool = False
+    """Whether rpm is older than 4.13: no file triggers, no rich dependencies, payloads in gzip."""
+
     @property
     def engine_requirement(self) -> tuple[str, ...]:
         """What image packages with services require: any one of these.
@@ -32,6 +43,9 @@ class Target:
         Without an epoch, every podman package that has one would do, whatever its version.
         """
         version = f"{self.engine[0]}.{self.engine[1]}"
+        if self.classic:
+            # Red Hat's docker and Docker's own; podman-docker brings the command alone.
+            return ("/usr/lib/systemd/system/docker.service",)
         if self.units == "docker":
             # Docker's own packages, Fedora's, and those of other distributions.
             return (
@@ -66,7 +80,18 @@ def _variant(family: Target, units: Flavour, engine: Version) -> Target:
     return replace(family, name=name, dist=dist, units=units, engine=engine)
 
 
-TARGETS: Mapping[str, Target] = {
+# rpm 4.11, docker 1.13 and systemd 219, but for what others bring.
+_EL7 = Target(
+    name="el7",
+    dist=".el7",
+    units="docker",
+    engine=(1, 13),
+    payload="archive",
+    compression="gzip",
+    classic=True,
+)
+
+TARGETS: Mapping[str, Target] = {"el7": _EL7} | {
     target.name: target
     for family in _QUADLET
     for target in (

@@ -23,6 +23,8 @@ from containerpkg.errors import (
     StoreError,
 )
 from containerpkg.files import locked, make_public, sweep
+from containerpkg.packages.image import has_archive
+from containerpkg.packages.targets import TARGETS
 from containerpkg.process import missing_tool
 from containerpkg.progress import Progress
 from containerpkg.release.building import Builder, BuildOutcome, taken_from_engine
@@ -253,8 +255,14 @@ class Workshop:
         if not missing:
             return
         images = [_described(engine, image_id) for image_id in missing]
-        # An image that only serves as a base or a toolchain has no business in the repository.
-        packaged = {o.image_id for o in outcomes if o.image.file.packaged}
+        # Layers of an image that only serves as a base or a toolchain, or whose package has all
+        # of it in one file, have no business in the repository.
+        target = TARGETS[self.project.file.target]
+        packaged = {
+            outcome.image_id
+            for outcome in outcomes
+            if outcome.image.file.packaged and not has_archive(outcome.image, target)
+        }
         shipped = {d for image in images if image.id in packaged for d in image.diff_ids}
         # Shared layers are in the stream once, so this is more than will come.
         total = sum(image.size for image in images)

@@ -9,9 +9,10 @@ from typing import Literal
 
 from containerpkg.definitions.project import Image, Project
 from containerpkg.files import sha256_file, sha256_text
-from containerpkg.packages.image import check_volumes, plan_image
+from containerpkg.packages.image import check_volumes, has_archive, plan_image
 from containerpkg.packages.layer import BLOBS, CARRIED_BELOW, plan_layer
 from containerpkg.packages.plan import PackagePlan
+from containerpkg.packages.targets import TARGETS
 from containerpkg.store.content import ContentStore, Layer, StoredImage
 from containerpkg.store.records import PackageRecord, Records
 
@@ -42,10 +43,14 @@ class ImageStep:
 
     action: Literal["make", "keep"]
     reason: str
+    archived: bool = False
+    """Whether all of it is in one file."""
 
     @property
     def layers(self) -> tuple[Layer, ...]:
         """The layers that have packages of their own, lowest first."""
+        if self.archived:
+            return ()
         return tuple(layer for layer in self.stored.layers if has_package(layer))
 
 
@@ -104,7 +109,12 @@ class PackagePlanner:
             record=record,
             action="make" if make else "keep",
             reason=reason,
+            archived=self.archived(image),
         )
+
+    def archived(self, image: Image) -> bool:
+        """Whether the package of ``image`` needs no layer packages."""
+        return has_archive(image, TARGETS[self._project.file.target])
 
     def history(self, image: Image) -> tuple[PackageRecord, ...]:
         """The releases for this target, of whatever version, oldest first."""

@@ -9,6 +9,7 @@ from containerpkg import process
 from containerpkg.definitions.project import Image, Project
 from containerpkg.definitions.reading import PROJECT_FILE
 from containerpkg.errors import PackageError, Problem
+from containerpkg.packages.image import has_archive
 from containerpkg.packages.targets import TARGETS
 from containerpkg.units.check import GENERATORS, check_units
 from containerpkg.units.flavour import render_units
@@ -16,6 +17,7 @@ from containerpkg.units.quadlet import UnitFile
 
 # Before a build there is no digest, and a unit reads the same with any.
 _ANY_DIGEST = "sha256:" + "0" * 64
+_ANY_ARCHIVE = "/image.tar"
 
 
 def find_unit_problems(
@@ -45,6 +47,7 @@ def find_unit_problems(
                 tag=image.tag,
                 digest=_ANY_DIGEST,
                 image_id=_ANY_DIGEST,
+                archive=_ANY_ARCHIVE if has_archive(image, target) else None,
                 project=project.root,
             )
         except PackageError as error:

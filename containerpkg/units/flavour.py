@@ -29,16 +29,20 @@ def render_units(
     tag: str,
     digest: str,
     image_id: str,
+    archive: str | None = None,
     project: Path | None = None,
 ) -> tuple[UnitFile, ...]:
     """The files that make units of an image's services, sorted by path.
 
     ``engine`` is the oldest podman or docker that must understand them, ``digest`` is that of the
     manifest and ``image_id`` that of the configuration (``sha256:`` and 64 hexadecimal digits).
-    Service and unit names are the same in all flavours; see :func:`quadlet.render_units`.
+    ``archive`` is the host's docker-archive where there is no layout: an engine makes a manifest of
+    its own for it, so the image goes by its ID. Service and unit names are the same in all
+    flavours; see :func:`quadlet.render_units`.
 
     Raises :class:`PackageError` for a value that no unit can carry.
     """
+    pinned = image_id if archive else f"{repository}@{digest}"
     match flavour:
         case "quadlet":
             return quadlet.render_units(
@@ -50,10 +54,12 @@ def render_units(
                 tag=tag,
                 digest=digest,
                 podman=engine,
+                pinned=pinned,
+                archive=archive,
                 project=project,
             )
         case "podman":
-            runs: plain.Podman | plain.Docker = plain.Podman(pinned=f"{repository}@{digest}")
+            runs: plain.Podman | plain.Docker = plain.Podman(pinned=pinned)
         case "docker":
             runs = plain.Docker(pinned=image_id, version=engine)
         case _:

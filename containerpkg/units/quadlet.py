@@ -45,13 +45,17 @@ def render_units(
     tag: str,
     digest: str,
     podman: Podman,
+    pinned: str | None = None,
+    archive: str | None = None,
     project: Path | None = None,
 ) -> tuple[UnitFile, ...]:
     """The files that make units of an image's services, sorted by path.
 
     ``image`` is the image's name, ``summary`` describes a service that does not describe itself,
-    ``digest`` is the manifest digest (``sha256:`` and 64 hexadecimal digits), ``project`` the root
-    of the project whose templates come first. An image without services has no units.
+    ``digest`` is the manifest digest (``sha256:`` and 64 hexadecimal digits), ``pinned`` is what
+    only this content is called, by default ``REPOSITORY@DIGEST``, ``archive`` a docker-archive on
+    the host in place of a layout, ``project`` the root of the project whose templates come first.
+    An image without services has no units.
 
     Raises :class:`PackageError` for a value that no unit can carry.
     """
@@ -70,8 +74,13 @@ def render_units(
         "repository": argument(repository),
         "digest": argument(digest),
         "reference": argument(f"{repository}:{tag}"),
+        "pinned": argument(pinned or f"{repository}@{digest}"),
+        "source": argument(
+            f"docker-archive:{archive}"
+            if archive
+            else f"oci:{IMAGES}/{image}:{fixed_reference(repository, digest)}"
+        ),
         "fixed_reference": argument(fixed_reference(repository, digest)),
-        "layout": argument(f"{IMAGES}/{image}"),
         "podman_5": podman >= (5, 0),
         # Its one key came with 5.3.
         "quadlet_section": podman >= (5, 3),

@@ -197,7 +197,9 @@ release: -1
         "image.yaml:6: layers.compression: must be 'zstd' or 'gzip', not 'gz' "
         "(did you mean 'gzip'?)",
         "image.yaml:6: layers.level: must be a whole number, not the number 0.5",
-        "image.yaml:7: target: must be 'el8', 'el9', 'el10' or 'fedora', not 'el99' "
+        "image.yaml:7: target: must be 'el7', 'el8', 'el8-podman', 'el8-docker', 'el9', "
+        "'el9-podman', 'el9-docker', 'el10', 'el10-podman', 'el10-docker', 'fedora', "
+        "'fedora-podman' or 'fedora-docker', not 'el99' "
         "(did you mean 'el9'?)",
         "image.yaml:8: release: must be at least 0, not -1",
     ]

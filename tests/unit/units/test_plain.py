@@ -61,7 +61,7 @@ ExecStartPre=/usr/bin/podman network create --ignore backend
 ExecStartPre=-/bin/sh -c 'umask 0137 && : >> "$$1"' sh /etc/sysconfig/redis
 # For people: the tag names what was started last.
 ExecStartPre=-/usr/bin/podman tag quay.io/foreman/redis@sha256:aaa* quay.io/foreman/redis:1.0
-# The manifest digest: this content runs and no other, whatever a tag points to.
+# A digest: this content runs and no other, whatever a tag points to.
 ExecStart=/usr/bin/podman run \\
   --name=redis \\
   --replace \\
@@ -220,7 +220,7 @@ ExecStartPre=/usr/libexec/containerpkg/containerpkg-host load redis
 ExecStartPre=-/bin/sh -c 'umask 0137 && : >> "$$1"' sh /etc/sysconfig/migrate
 # For people: the tag names what was started last.
 ExecStartPre=-/usr/bin/podman tag quay.io/foreman/redis@sha256:aaa* quay.io/foreman/redis:1.0
-# The manifest digest: this content runs and no other, whatever a tag points to.
+# A digest: this content runs and no other, whatever a tag points to.
 ExecStart=/usr/bin/podman run \\
   --name=migrate \\
   --replace \\

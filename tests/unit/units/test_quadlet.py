@@ -112,7 +112,7 @@ Wants=network-online.target
 After=network-online.target
 
 [Container]
-# The manifest digest: this content runs and no other, whatever a tag points to.
+# A digest: this content runs and no other, whatever a tag points to.
 Image=quay.io/foreman/redis@sha256:aaa*
 Pull=never
 ContainerName=redis
@@ -209,7 +209,7 @@ After=redis-image.service
 Before=redis.service
 
 [Container]
-# The manifest digest: this content runs and no other, whatever a tag points to.
+# A digest: this content runs and no other, whatever a tag points to.
 Image=quay.io/foreman/redis@sha256:aaa*
 Pull=never
 ContainerName=redis-migrate
@@ -295,7 +295,7 @@ Requires=redis-image.service
 After=redis-image.service
 
 [Container]
-# The manifest digest: this content runs and no other, whatever a tag points to.
+# A digest: this content runs and no other, whatever a tag points to.
 Image=quay.io/foreman/redis@sha256:aaa*
 Pull=never
 ContainerName=redis

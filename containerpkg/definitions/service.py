@@ -6,7 +6,7 @@ import posixpath
 from collections.abc import Iterable
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
 from containerpkg.definitions.model import (
     AbsolutePath,
@@ -73,6 +73,27 @@ Schedule = Annotated[
 """A calendar event, see systemd.time(7)."""
 
 
+Mode = Annotated[str, matching(r"^0[0-7]{3}$", "must be four octal digits, like 0644")]
+"""Permissions in octal."""
+
+# Relabelled, one of these would keep everybody else from their files.
+_NEVER_RELABELLED = frozenset({
+    "/", "/bin", "/boot", "/dev", "/etc", "/home", "/lib", "/lib64", "/mnt", "/opt", "/proc",
+    "/root", "/run", "/sbin", "/srv", "/sys", "/tmp", "/usr", "/var", "/var/lib",  # noqa: S108
+    "/var/log", "/var/tmp",  # noqa: S108
+})  # fmt: skip
+
+
+class Directory(Model):
+    """How a directory of the host is made where it is missing."""
+
+    mode: Mode = "0755"
+    """Its permissions, in octal."""
+
+    owner: User = "root:root"
+    """Its user, and after a colon its group, by name or number."""
+
+
 class ConfigFile(Model):
     """A file that the package installs below /etc and the container sees read-only."""
 
@@ -85,7 +106,7 @@ class ConfigFile(Model):
     path: HostFile | None = None
     """Where the host keeps it; by default /etc/SERVICE/NAME with the name of ``source``."""
 
-    mode: Annotated[str, matching(r"^0[0-7]{3}$", "must be four octal digits, like 0644")] = "0644"
+    mode: Mode = "0644"
     """Its permissions on the host, in octal."""
 
     def host_path(self, service: str) -> str:
@@ -108,6 +129,17 @@ class Mount(Model):
     label: Literal["shared", "private"] | None = None
     """SELinux relabelling: shared is ``:z``, private is ``:Z``."""
 
+    directory: Directory | None = None
+    """Makes ``source`` a directory at boot and when the package is installed, if it is missing."""
+
+    @field_validator("label")
+    @classmethod
+    def _own_label(cls, label: str | None, info: ValidationInfo) -> str | None:
+        source = posixpath.normpath(info.data.get("source", "."))
+        if label and source in _NEVER_RELABELLED:
+            raise ValueError(f"{source} belongs to the system and must keep its labels")
+        return label
+
 
 class Health(Model):
     """How podman finds out whether the service answers."""
@@ -126,6 +158,14 @@ class Health(Model):
 
     start_period: Duration = "60s"
     """Time after the start in which failures do not count."""
+
+
+def published(port: str) -> tuple[str, str, str]:
+    """Address, host port and protocol of a port; the address of all interfaces is empty."""
+    rest, _, protocol = port.partition("/")
+    outside, _, _ = rest.rpartition(":")
+    address, _, number = outside.rpartition(":")
+    return "" if address in {"0.0.0.0", "[::]"} else address, number, protocol or "tcp"  # noqa: S104
 
 
 class Service(Model):

@@ -29,6 +29,7 @@ from containerpkg.store.content import ContentStore, StoredImage, hex_of
 from containerpkg.store.manifest import MANIFEST
 from containerpkg.templates import render
 from containerpkg.units.flavour import render_units
+from containerpkg.units.identity import FIREWALLD, TMPFILES, render_identity
 from containerpkg.units.quadlet import IMAGES, SYSTEM, UnitFile, fixed_reference
 from containerpkg.units.sysconfig import render_sysconfig, sysconfig_path
 
@@ -97,11 +98,14 @@ def plan_image(
         archive=archive,
         project=project.root,
     )
+    identity = render_identity(
+        image.name, services, image.file.users, package=image.package, project=project.root
+    )
     files = _sorted(
         [
             *content,
             _about(home, image, stored, target),
-            *(PackageFile(target=unit.path, content=unit.text) for unit in units),
+            *(PackageFile(target=file.path, content=file.text) for file in (*units, *identity)),
             *_configuration(services, image.folder, project.root),
         ]
     )
@@ -145,6 +149,10 @@ def plan_image(
                 "directories": [spec.path(path) for path in directories],
                 "files": spec.files(files),
                 "scriptlets": target.classic and bool(services),
+                "users": bool(image.file.users),
+                "created": next(
+                    (spec.path(f.path) for f in identity if f.path.startswith(TMPFILES)), None
+                ),
                 # A service with a schedule is started by its timer, and ends by itself.
                 "started": [
                     f"{name}.service" for name in sorted(services) if not services[name].schedule
@@ -304,6 +312,9 @@ def _directories(
     """Directories that the package owns, so that its removal leaves none behind."""
     owned = own | {str(PurePosixPath(unit.path).parent) for unit in units if _is_dropin(unit.path)}
     for file in files:
+        # Where firewalld is not installed, nobody else has them.
+        if file.target.startswith(f"{FIREWALLD}/"):
+            owned |= {FIREWALLD, str(PurePosixPath(FIREWALLD).parent)}
         parts = PurePosixPath(file.target).parts
         # Without the file itself, "/" and "etc".
         if parts[1] == "etc" and len(parts) > 3 and parts[2] not in _STANDARD:

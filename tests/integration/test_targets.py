@@ -22,7 +22,10 @@ from containerpkg.packages.targets import TARGETS
 from containerpkg.store.content import ContentStore, Layer, StoredImage
 from containerpkg.units.check import Checked, check_units
 from containerpkg.units.flavour import Flavour
+from containerpkg.units.identity import render_identity
 from containerpkg.units.quadlet import SYSTEM, UnitFile
+from tests.unit.units.test_identity import SERVICES as SHOP
+from tests.unit.units.test_identity import USERS
 from tests.unit.units.test_plain import ONCE, units
 from tests.unit.units.test_quadlet import FULL
 
@@ -185,3 +188,23 @@ def test_systemd_takes_the_units_of_both_engines(flavour: Flavour) -> None:
     broken = UnitFile(path=f"{SYSTEM}/b.service", text="[Service]\nExecStart=/bin/x\nTypo=a\n")
     (problem,) = check_units([broken], podman=(4, 7)).problems
     assert problem.message.startswith("b.service:3: Unknown key")
+
+
+def test_systemd_makes_the_users_and_the_directories(tmp_path: Path) -> None:
+    for file in render_identity("shop", SHOP, USERS, package="shop-container"):
+        path = tmp_path / file.path.removeprefix("/")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(file.text)
+    (tmp_path / "etc").mkdir()
+    subprocess.run(["systemd-sysusers", f"--root={tmp_path}"], check=True)
+    lines = (tmp_path / "etc/passwd").read_text().splitlines()
+    assert sorted(line.partition(":/")[0] for line in lines) == [
+        "feed:x:401:450:",
+        "shop:x:400:400:Web shop",
+    ]
+    subprocess.run(["systemd-tmpfiles", "--create", f"--root={tmp_path}"], check=True)
+    found = {path.name: path.stat() for path in (tmp_path / "srv").iterdir()}
+    assert {name: (f"{s.st_mode:o}", s.st_uid, s.st_gid) for name, s in found.items()} == {
+        "a b%": ("40750", 400, 400),
+        "c": ("40755", 400, 400),
+    }

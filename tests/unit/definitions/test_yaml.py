@@ -146,6 +146,14 @@ def test_lines_are_remembered(tmp_path: Path) -> None:
           "image.yaml:7: services.d: 'wanted_by' does not go with 'schedule', whose timer starts it",
           "image.yaml:8: services.e.schedule: must be a calendar event as systemd.time(7) has it, "
           "like daily or Mon..Fri 02:30, not '%n'"]),
+        (HEAD + "services: {a: {mounts: [{source: /var/lib/, target: /x, label: private}]}}\n"
+         "users:\n  x: {uid: 0}\n  y: {uid: 5, description: 'a:b'}\n  Z: {uid: 5}\n",
+         ["image.yaml:3: services.a.mounts[0].label: /var/lib belongs to the system and must keep its labels",
+          "image.yaml:5: users.x.uid: must be at least 1, not 0",
+          "image.yaml:6: users.y.description: must be letters, digits, blanks and . , ( ) / + - only, "
+          "not 'a:b'",
+          "image.yaml:7: users.Z: has a name that must be lower-case letters, digits, _ and - "
+          "and must not begin with a digit or -, not 'Z'"]),
         (HEAD + "version: 1-2\npackage: '%{x}'\nprepare: ../x\n",
          ["image.yaml:3: version: must be an RPM version (letters, digits and . _ + ~ ^), not '1-2'",
           "image.yaml:4: package: must be a package name (letters, digits and . _ + -), not '%{x}'",

@@ -401,6 +401,31 @@ fi
     )
 
 
+def test_users_directories_and_ports_of_the_host() -> None:
+    mount = {"source": "/srv/a", "target": "/a", "directory": {}}
+    service = {"redis": {"ports": ["6379:6379"], "mounts": [mount]}}
+    file = {"users": {"redis": {"uid": 400}}, "services": service}
+    files = (
+        "/usr/lib/firewalld/services/redis-container.xml",
+        "/usr/lib/sysusers.d/redis.conf",
+        "/usr/lib/tmpfiles.d/redis.conf",
+    )
+    for target in ("el7", "el9"):
+        made = plan(file, target=target)
+        assert {f.target for f in made.files} >= set(files)
+        assert made.directories[:2] == ("/usr/lib/firewalld", "/usr/lib/firewalld/services")
+    # Newer systemds have triggers for both.
+    assert (
+        """\
+%post
+systemd-sysusers >/dev/null 2>&1 || :
+systemd-tmpfiles --create /usr/lib/tmpfiles.d/redis.conf >/dev/null 2>&1 || :
+systemctl daemon-reload >/dev/null 2>&1 || :
+"""
+        in plan(file, target="el7").spec
+    )
+
+
 @pytest.mark.parametrize(
     ("target", "name", "form", "pinned"),
     [

@@ -160,13 +160,12 @@ def test_an_archive_holds_the_image(store: ContentStore, tmp_path: Path, target:
     again = made(store, tmp_path / "again", target, payload="archive")
     assert package.read_bytes() == again.read_bytes()
     name = "image.tar.gz" if target == "el7" else "image.tar.zst"
-    cpio = subprocess.run(["rpm2cpio", package], check=True, capture_output=True).stdout
-    archive = subprocess.run(
-        ["cpio", "--extract", "--quiet", "--to-stdout", f".{HOME}{name}"],
-        input=cpio,
-        check=True,
-        capture_output=True,
-    ).stdout
+    with package.open("rb") as file:
+        unpacked = subprocess.run(
+            ["rpm2archive", "-"], stdin=file, check=True, capture_output=True
+        ).stdout
+    with tarfile.open(fileobj=io.BytesIO(unpacked)) as tar:
+        archive = tar.extractfile(f".{HOME}{name}").read()  # type: ignore[union-attr]
     if target != "el7":
         archive = zstandard.ZstdDecompressor().decompressobj().decompress(archive)
     with tarfile.open(fileobj=io.BytesIO(archive), mode="r:*") as tar:

@@ -31,6 +31,7 @@ def make_command(
     jobs: int,
     no_cache: bool,
     force: bool,
+    target: str | None,
     output: Path | None,
     store: Path | None,
     sign: str | None,
@@ -57,7 +58,7 @@ def make_command(
             "--no-build does not go with --force or --no-cache",
             hint="leave --no-build away to build the images",
         )
-    project = options.load(context, output=output, store=store, sign=sign)
+    project = options.load(context, output=output, store=store, sign=sign, target=target)
     images = options.select_images(
         project, names, with_parents=with_parents, with_children=with_children
     )
@@ -89,6 +90,7 @@ def package_command(
     names: tuple[str, ...],
     with_parents: bool,
     with_children: bool,
+    target: str | None,
     output: Path | None,
     store: Path | None,
     sign: str | None,
@@ -104,7 +106,7 @@ def package_command(
     """
     from containerpkg.release.make import Options, Plan, Workshop
 
-    project = options.load(context, output=output, store=store, sign=sign)
+    project = options.load(context, output=output, store=store, sign=sign, target=target)
     images = options.select_images(
         project, names, with_parents=with_parents, with_children=with_children
     )

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 from click.shell_completion import CompletionItem
 
+from containerpkg.errors import UsageError
+
 if TYPE_CHECKING:
     from containerpkg.definitions.project import Image, Project
 
@@ -72,9 +74,10 @@ def selection(command: Function) -> Function:
 
 
 def places(command: Function) -> Function:
-    """``--output`` and ``--store``."""
+    """``--target``, ``--output`` and ``--store``."""
     folder = click.Path(file_okay=False, path_type=Path)
     for decorate in (
+        click.option("--target", metavar="NAME", help="Family of hosts to make packages for."),
         click.option("--store", type=folder, help="Folder of the content store."),
         click.option("-o", "--output", type=folder, help="Folder for what is published."),
     ):
@@ -118,15 +121,18 @@ def load(
     output: Path | None = None,
     store: Path | None = None,
     sign: str | None = None,
+    target: str | None = None,
 ) -> Project:
-    """The project of this command line, with the folders and the key that it names."""
+    """The project of this command line, with the folders, the key and the target that it names."""
     from containerpkg.definitions.load import load_project
     from containerpkg.definitions.project import Signing
 
-    project = load_project(context.obj.folder)
     changes: dict[str, object] = {
         key: str(path.absolute()) for key, path in (("output", output), ("store", store)) if path
     }
+    if target:
+        changes["target"] = known_target(target)
+    project = load_project(context.obj.folder)
     if sign:
         signing = project.file.signing or Signing(key=sign)
         changes["signing"] = signing.model_copy(update={"key": sign})
@@ -135,6 +141,17 @@ def load(
     from dataclasses import replace
 
     return replace(project, file=project.file.model_copy(update=changes))
+
+
+def known_target(name: str) -> str:
+    """``name``, if it is that of a target; raises :class:`UsageError`."""
+    from containerpkg.definitions.text import suggestion
+    from containerpkg.packages.targets import TARGETS
+
+    if name not in TARGETS:
+        hint = suggestion(name, TARGETS, all_known="targets")
+        raise UsageError(f"there is no target '{name}'", hint=hint)
+    return name
 
 
 def select_images(

@@ -14,7 +14,7 @@ from containerpkg.definitions.image import ImageFile
 from containerpkg.definitions.project import ProjectFile
 from containerpkg.definitions.reading import Reading
 from containerpkg.definitions.reference import Reference
-from containerpkg.definitions.service import Service
+from containerpkg.definitions.service import Service, published
 from containerpkg.definitions.text import suggestion
 from containerpkg.definitions.yaml import Located
 from containerpkg.errors import Problem
@@ -32,6 +32,7 @@ def find_inconsistencies(reading: Reading) -> tuple[Problem, ...]:
         *_package_problems(reading),
         *_unit_name_problems(reading),
         *_host_path_problems(reading),
+        *_user_problems(reading),
         *(
             problem
             for name, file in reading.files.items()
@@ -172,6 +173,26 @@ def _host_path_problems(reading: Reading) -> Iterator[Problem]:
                 )
 
 
+def _user_problems(reading: Reading) -> Iterator[Problem]:
+    """A user has the same numbers in all images, and no other has its own."""
+    by_name: dict[str, tuple[tuple[int, int], str]] = {}
+    by_uid: dict[int, tuple[str, str]] = {}
+    for image, file in reading.files.items():
+        for name, user in file.model.users.items():
+            numbers = (user.uid, user.gid or user.uid)
+            other, where = by_name.setdefault(name, (numbers, image))
+            holder, place = by_uid.setdefault(user.uid, (name, image))
+            if other != numbers:
+                yield file.problem(
+                    ("users", name), f"the user has other numbers in the image '{where}'"
+                )
+            elif holder != name:
+                yield file.problem(
+                    ("users", name, "uid"),
+                    f"{user.uid} is already the user '{holder}' of the image '{place}'",
+                )
+
+
 def _prepare_problems(file: Located[ImageFile], folder: Path) -> Iterator[Problem]:
     prepare = file.model.prepare
     if prepare is None:
@@ -245,7 +266,7 @@ def _port_problems(file: Located[ImageFile]) -> Iterator[Problem]:
     taken: list[tuple[str, str, str, str]] = []
     for name, service in file.model.services.items():
         for index, port in enumerate(service.ports):
-            address, number, protocol = _published(port)
+            address, number, protocol = published(port)
             for other_address, other_number, other_protocol, other in taken:
                 clash = address == other_address or not address or not other_address
                 if clash and (number, protocol) == (other_number, other_protocol):
@@ -256,14 +277,6 @@ def _port_problems(file: Located[ImageFile]) -> Iterator[Problem]:
                     )
                     break
             taken.append((address, number, protocol, name))
-
-
-def _published(port: str) -> tuple[str, str, str]:
-    """Address, host port and protocol; the address of all interfaces is empty."""
-    rest, _, protocol = port.partition("/")
-    outside, _, _ = rest.rpartition(":")
-    address, _, number = outside.rpartition(":")
-    return "" if address in {"0.0.0.0", "[::]"} else address, number, protocol or "tcp"  # noqa: S104
 
 
 def _target_problems(file: Located[ImageFile]) -> Iterator[Problem]:

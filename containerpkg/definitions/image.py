@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
+from pydantic import Field
+
 from containerpkg.definitions.model import (
     Line,
     Model,
@@ -26,6 +28,43 @@ PackageName = Annotated[
     ),
 ]
 """A name that RPM allows for a package."""
+
+UserName = Annotated[
+    str,
+    matching(
+        r"^[a-z_][a-z0-9_-]*$",
+        "must be lower-case letters, digits, _ and - and must not begin with a digit or -",
+        max_length=31,
+    ),
+]
+"""The name of a user and its group."""
+
+UserId = Annotated[int, Field(ge=1, le=60000)]
+"""The number of a user or a group that is not root's."""
+
+Payload = Literal["layers", "archive"]
+
+
+class HostUser(Model):
+    """A user that the host gets, so that files and processes of the containers have a name."""
+
+    uid: UserId
+    """Its number, the same as in the image; numbers in volumes last, so choose it once."""
+
+    gid: UserId | None = None
+    """The number of its group, which has the user's name; by default the same."""
+
+    description: (
+        Annotated[
+            str,
+            matching(
+                r"^[A-Za-z0-9][A-Za-z0-9 .,()/+-]*$",
+                "must be letters, digits, blanks and . , ( ) / + - only",
+            ),
+        ]
+        | None
+    ) = None
+    """Its full name."""
 
 
 class ImageBuild(Model):
@@ -65,12 +104,19 @@ class ImageFile(Model):
     packaged: bool = True
     """Whether the image becomes a package; one that only serves as a base need not."""
 
+    payload: Payload | None = None
+    """layers shares packages of layers with other images, archive needs no other package: all of
+    the image in one file. By default what the target has: archive for el7, else layers."""
+
     prepare: RelativePath | None = None
     """An executable in the image's folder that is run with an output folder as its only
     argument; what it writes there joins the build context."""
 
     build: ImageBuild = ImageBuild()
     """Settings for the build of this image alone."""
+
+    users: dict[UserName, HostUser] = {}
+    """Users that the host gets, by name."""
 
     services: dict[Name, Service] = {}
     """Units by name; each runs one container of this image."""

@@ -22,7 +22,13 @@ Namespace = Annotated[
 ]
 """A registry host and a path below it, for example quay.io/foreman."""
 
-TargetName = Literal["el8", "el9", "el10", "fedora"]
+TargetName = Literal[
+    "el7",
+    "el8", "el8-podman", "el8-docker",
+    "el9", "el9-podman", "el9-docker",
+    "el10", "el10-podman", "el10-docker",
+    "fedora", "fedora-podman", "fedora-docker",
+]  # fmt: skip
 
 
 class Secret(Model):
@@ -130,7 +136,8 @@ class ProjectFile(Model):
     """The first part of every package's release."""
 
     target: TargetName = "el9"
-    """The family of hosts that packages are made for."""
+    """The family of hosts that packages are made for. Units are for Quadlet; with ``-podman`` or
+    ``-docker`` they start that engine themselves."""
 
     build: ProjectBuild = ProjectBuild()
     """Settings for the builds of all images."""

@@ -6,7 +6,7 @@ import posixpath
 from collections.abc import Iterable
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, field_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
 from containerpkg.definitions.model import (
     AbsolutePath,
@@ -62,6 +62,38 @@ User = Annotated[
 ]
 
 
+Schedule = Annotated[
+    str,
+    matching(
+        r"^[A-Za-z0-9*][A-Za-z0-9 *,./:~+_-]*$",
+        "must be a calendar event as systemd.time(7) has it, like daily or Mon..Fri 02:30",
+        max_length=200,
+    ),
+]
+"""A calendar event, see systemd.time(7)."""
+
+
+Mode = Annotated[str, matching(r"^0[0-7]{3}$", "must be four octal digits, like 0644")]
+"""Permissions in octal."""
+
+# Relabelled, one of these would keep everybody else from their files.
+_NEVER_RELABELLED = frozenset({
+    "/", "/bin", "/boot", "/dev", "/etc", "/home", "/lib", "/lib64", "/mnt", "/opt", "/proc",
+    "/root", "/run", "/sbin", "/srv", "/sys", "/tmp", "/usr", "/var", "/var/lib",  # noqa: S108
+    "/var/log", "/var/tmp",  # noqa: S108
+})  # fmt: skip
+
+
+class Directory(Model):
+    """How a directory of the host is made where it is missing."""
+
+    mode: Mode = "0755"
+    """Its permissions, in octal."""
+
+    owner: User = "root:root"
+    """Its user, and after a colon its group, by name or number."""
+
+
 class ConfigFile(Model):
     """A file that the package installs below /etc and the container sees read-only."""
 
@@ -74,7 +106,7 @@ class ConfigFile(Model):
     path: HostFile | None = None
     """Where the host keeps it; by default /etc/SERVICE/NAME with the name of ``source``."""
 
-    mode: Annotated[str, matching(r"^0[0-7]{3}$", "must be four octal digits, like 0644")] = "0644"
+    mode: Mode = "0644"
     """Its permissions on the host, in octal."""
 
     def host_path(self, service: str) -> str:
@@ -97,6 +129,17 @@ class Mount(Model):
     label: Literal["shared", "private"] | None = None
     """SELinux relabelling: shared is ``:z``, private is ``:Z``."""
 
+    directory: Directory | None = None
+    """Makes ``source`` a directory at boot and when the package is installed, if it is missing."""
+
+    @field_validator("label")
+    @classmethod
+    def _own_label(cls, label: str | None, info: ValidationInfo) -> str | None:
+        source = posixpath.normpath(info.data.get("source", "."))
+        if label and source in _NEVER_RELABELLED:
+            raise ValueError(f"{source} belongs to the system and must keep its labels")
+        return label
+
 
 class Health(Model):
     """How podman finds out whether the service answers."""
@@ -117,11 +160,27 @@ class Health(Model):
     """Time after the start in which failures do not count."""
 
 
+def published(port: str) -> tuple[str, str, str]:
+    """Address, host port and protocol of a port; the address of all interfaces is empty."""
+    rest, _, protocol = port.partition("/")
+    outside, _, _ = rest.rpartition(":")
+    address, _, number = outside.rpartition(":")
+    return "" if address in {"0.0.0.0", "[::]"} else address, number, protocol or "tcp"  # noqa: S104
+
+
 class Service(Model):
     """One unit. The key it stands under in ``services:`` is the unit's name."""
 
     description: Line | None = None
     """The unit's Description; by default it names the service and the image."""
+
+    type: Literal["service", "oneshot"] = "service"
+    """A oneshot runs until it is done, as a database migration does, and what comes after it waits
+    for that; it stays active until the next boot, unless it has a schedule."""
+
+    schedule: Schedule | None = None
+    """When a oneshot runs, as systemd's OnCalendar: daily, Mon..Fri 02:30. It gets a SERVICE.timer,
+    which ``systemctl enable --now SERVICE.timer`` turns on."""
 
     command: tuple[Line, ...] = ()
     """Arguments that replace the image's own command."""
@@ -156,6 +215,9 @@ class Service(Model):
     after: tuple[UnitName, ...] = ()
     """Units that are started before this one."""
 
+    before: tuple[UnitName, ...] = ()
+    """Units that are started after this one."""
+
     requires: tuple[UnitName, ...] = ()
     """Units without which this one does not start."""
 
@@ -163,13 +225,14 @@ class Service(Model):
     """Units that are started along with this one."""
 
     wanted_by: tuple[UnitName, ...] = ("multi-user.target",)
-    """Units that start this one, for example at boot."""
+    """Units that start this one, for example at boot; with a schedule, its timer alone does."""
 
     restart: Literal["no", "on-failure", "always"] = "on-failure"
-    """When systemd starts it again."""
+    """When systemd starts it again; a oneshot is not."""
 
     start_timeout: Duration = "15min"
-    """Long enough for the first start, which copies the image into the engine."""
+    """Long enough for the first start, which copies the image into the engine, and for all the work
+    of a oneshot."""
 
     stop_timeout: Duration = "90s"
     """Time to stop in before it is killed."""
@@ -188,6 +251,23 @@ class Service(Model):
         targets = [mount.target for mount in self.mounts] + [file.target for file in self.config]
         covered = {posixpath.normpath(p) for p in (*self.volumes.values(), *targets, *self.tmpfs)}
         return tuple(sorted({posixpath.normpath(path) for path in paths} - covered))
+
+    @property
+    def oneshot(self) -> bool:
+        """Whether it ends by itself."""
+        return self.type == "oneshot"
+
+    @model_validator(mode="after")
+    def _goes_together(self) -> Service:
+        if self.schedule and not self.oneshot:
+            raise ValueError("'schedule' needs 'type: oneshot'")
+        if self.oneshot and self.health:
+            raise ValueError("'health' does not go with 'type: oneshot', whose end tells how it is")
+        if self.oneshot and self.restart != "no" and "restart" in self.model_fields_set:
+            raise ValueError(f"'restart: {self.restart}' does not go with 'type: oneshot'")
+        if self.schedule and self.wanted_by and "wanted_by" in self.model_fields_set:
+            raise ValueError("'wanted_by' does not go with 'schedule', whose timer starts it")
+        return self
 
     @field_validator("ports")
     @classmethod

@@ -13,21 +13,25 @@ from containerpkg.definitions.project import Image, Project
 from containerpkg.definitions.service import Service
 from containerpkg.errors import PackageError
 from containerpkg.packages import spec
+from containerpkg.packages.archive import Archive, archive_form, archive_name
 from containerpkg.packages.layer import (
     BLOB_DIRECTORIES,
     CARRIED_BELOW,
+    SHARE,
     blob_file,
     layer_nevra,
     layer_provide,
 )
 from containerpkg.packages.plan import SHARED_TIME, PackageFile, PackagePlan, Symlink
 from containerpkg.packages.runtime import NAME as RUNTIME
-from containerpkg.packages.targets import TARGETS
+from containerpkg.packages.targets import TARGETS, Target
 from containerpkg.packages.version import Nevra, rpm_architecture
 from containerpkg.store.content import ContentStore, StoredImage, hex_of
 from containerpkg.store.manifest import MANIFEST
 from containerpkg.templates import render
-from containerpkg.units.quadlet import IMAGES, SYSTEM, UnitFile, fixed_reference, render_units
+from containerpkg.units.flavour import render_units
+from containerpkg.units.identity import FIREWALLD, TMPFILES, render_identity
+from containerpkg.units.quadlet import IMAGES, SYSTEM, UnitFile, fixed_reference
 from containerpkg.units.sysconfig import render_sysconfig, sysconfig_path
 
 _REFERENCE = "org.opencontainers.image.ref.name"
@@ -53,6 +57,12 @@ def plan_image(
     Raises :class:`PackageError` for what RPM or a unit cannot carry.
     """
     target = TARGETS[project.file.target]
+    if target.classic and not has_archive(image, target):
+        raise PackageError(
+            f"image '{image.name}' has 'payload: layers', which hosts of the target "
+            f"'{target.name}' cannot load",
+            hint=f"leave 'payload' out of images/{image.name}/image.yaml",
+        )
     services = image.file.services
     nevra = Nevra(
         name=image.package,
@@ -60,36 +70,56 @@ def plan_image(
         release=f"{project.file.release}.{stamp}{target.dist}",
         arch=rpm_architecture(stored.architecture),
     )
-    layers = list(dict.fromkeys(layer.blob for layer in stored.layers))
-    carried = [blob for blob in layers if blob.size < CARRIED_BELOW]
-    required = [blob for blob in layers if blob.size >= CARRIED_BELOW]
     home = f"{IMAGES}/{image.name}"
+    archived = has_archive(image, target)
+    if archived:
+        archive = f"{home}/{archive_name(target.compression)}"
+        content = [_archive(archive, project, image, stored, store, target)]
+        required = []
+    else:
+        archive = None
+        layers = list(dict.fromkeys(layer.blob for layer in stored.layers))
+        carried = [blob for blob in layers if blob.size < CARRIED_BELOW]
+        required = [blob for blob in layers if blob.size >= CARRIED_BELOW]
+        content = [
+            *(blob_file(store, blob) for blob in (stored.manifest, stored.config, *carried)),
+            *_layout(home, image, stored),
+        ]
     units = render_units(
         image.name,
         services,
+        flavour=target.units,
+        engine=target.engine,
         summary=image.file.summary,
         package=image.package,
         repository=image.repository,
         tag=image.tag,
         digest=stored.manifest.digest,
-        podman=target.podman,
+        image_id=stored.config.digest,
+        archive=archive,
         project=project.root,
+    )
+    identity = render_identity(
+        image.name, services, image.file.users, package=image.package, project=project.root
     )
     files = _sorted(
         [
-            *(blob_file(store, blob) for blob in (stored.manifest, stored.config, *carried)),
-            *_layout(home, image, stored),
-            *(PackageFile(target=unit.path, content=unit.text) for unit in units),
+            *content,
+            _about(home, image, stored, target),
+            *(PackageFile(target=file.path, content=file.text) for file in (*units, *identity)),
             *_configuration(services, image.folder, project.root),
         ]
     )
-    directories = _directories(home, units, files)
-    requires = [layer_provide(blob) for blob in required]
+    shared = (SHARE,) if archived else BLOB_DIRECTORIES
+    directories = _directories({*shared, IMAGES, home}, units, files)
+    requires = [spec.dependency(layer_provide(blob)) for blob in required]
     if services:
-        requires.append(RUNTIME)
-        requires.append(target.podman_requirement)
+        if not target.classic:  # which has no file triggers, and scriptlets instead
+            requires.append(spec.dependency(RUNTIME))
+        requires.append(spec.any_of(target.engine_requirement))
     # Quadlet's units come before those below /usr, so one of the distribution would lose its name.
-    conflicts = [f"{SYSTEM}/{name}.service" for name in sorted(services)]
+    rivals = sorted(services) if target.units == "quadlet" else []
+    conflicts = [f"{SYSTEM}/{name}.service" for name in rivals]
     provides = [
         f"container({image.repository}) = {image.version}",
         f"oci-manifest({stored.manifest.digest})",
@@ -101,6 +131,8 @@ def plan_image(
         time=max(_seconds(stored.created), SHARED_TIME),
         directories=directories,
         files=files,
+        # What rpm 4.11 certainly reads.
+        payload="w1.gzdio" if target.classic else "w.ufdio",
         spec=render(
             "image.spec.j2",
             {
@@ -115,10 +147,20 @@ def plan_image(
                     or f"{image.file.summary}, as the image {image.reference}."
                 ),
                 "provides": [spec.dependency(text) for text in provides],
-                "requires": [spec.dependency(text) for text in requires],
+                "requires": requires,
                 "conflicts": [spec.path(path) for path in conflicts],
                 "directories": [spec.path(path) for path in directories],
                 "files": spec.files(files),
+                "scriptlets": target.classic and bool(services),
+                "users": bool(image.file.users),
+                "created": next(
+                    (spec.path(f.path) for f in identity if f.path.startswith(TMPFILES)), None
+                ),
+                # A service with a schedule is started by its timer, and ends by itself.
+                "started": [
+                    f"{name}.service" for name in sorted(services) if not services[name].schedule
+                ],
+                "timers": [f"{name}.timer" for name in sorted(services) if services[name].schedule],
             },
             kind="spec-templates",
             serialize=spec.line,
@@ -142,6 +184,26 @@ def check_volumes(image: Image, config: Mapping[str, Any]) -> None:
                 hint=f"in images/{image.name}/image.yaml add 'volumes: {{NAME: {paths[0]}}}', "
                 f"or 'tmpfs: [{paths[0]}]' if that is meant",
             )
+
+
+def has_archive(image: Image, target: Target) -> bool:
+    """Whether the package of ``image`` has all of it in one file, and needs no layer packages."""
+    return (image.file.payload or target.payload) == "archive"
+
+
+def _archive(
+    path: str,
+    project: Project,
+    image: Image,
+    stored: StoredImage,
+    store: ContentStore,
+    target: Target,
+) -> PackageFile:
+    names = (image.reference, fixed_reference(image.repository, stored.manifest.digest))
+    form = archive_form(target.compression, project.file.layers)
+    return PackageFile(
+        target=path, content=Archive(image=stored, references=names, form=form, store=store)
+    )
 
 
 def _layout(home: str, image: Image, stored: StoredImage) -> list[PackageFile]:
@@ -179,6 +241,20 @@ def _layout(home: str, image: Image, stored: StoredImage) -> list[PackageFile]:
             "Layers": [f"blobs/sha256/{hex_of(blob.digest)}" for blob in blobs],
         }
     ]
+    return [
+        PackageFile(target=f"{home}/oci-layout", content=_json({"imageLayoutVersion": "1.0.0"})),
+        PackageFile(target=f"{home}/index.json", content=_json(index)),
+        PackageFile(target=f"{home}/manifest.json", content=_json(archive)),
+        PackageFile(target=f"{home}/blobs", content=Symlink(to="../../blobs")),
+    ]
+
+
+def _about(home: str, image: Image, stored: StoredImage, target: Target) -> PackageFile:
+    """What programs on the host need to know of an image.
+
+    Layers of an archive are called by their diff IDs and have the size that they unpack to.
+    """
+    archived = has_archive(image, target)
     about = {
         "name": image.name,
         "package": image.package,
@@ -187,23 +263,24 @@ def _layout(home: str, image: Image, stored: StoredImage) -> list[PackageFile]:
         "manifest": stored.manifest.digest,
         "id": stored.config.digest,
         "architecture": stored.architecture,
+        "units": target.units,
+        **({"archive": archive_name(target.compression)} if archived else {}),
         "layers": [
+            {"digest": layer.diff_id, "size": layer.plain_size, "package": image.package}
+            for layer in stored.layers
+        ]
+        if archived
+        else [
             {
                 "digest": blob.digest,
                 "size": blob.size,
                 "package": image.package if blob.size < CARRIED_BELOW else layer_nevra(blob).name,
             }
-            for blob in blobs
+            for blob in (layer.blob for layer in stored.layers)
         ],
         "services": sorted(image.file.services),
     }
-    return [
-        PackageFile(target=f"{home}/oci-layout", content=_json({"imageLayoutVersion": "1.0.0"})),
-        PackageFile(target=f"{home}/index.json", content=_json(index)),
-        PackageFile(target=f"{home}/manifest.json", content=_json(archive)),
-        PackageFile(target=f"{home}/image.json", content=_json(about)),
-        PackageFile(target=f"{home}/blobs", content=Symlink(to="../../blobs")),
-    ]
+    return PackageFile(target=f"{home}/image.json", content=_json(about))
 
 
 def _configuration(
@@ -233,12 +310,14 @@ def _configuration(
 
 
 def _directories(
-    home: str, units: tuple[UnitFile, ...], files: tuple[PackageFile, ...]
+    own: set[str], units: tuple[UnitFile, ...], files: tuple[PackageFile, ...]
 ) -> tuple[str, ...]:
     """Directories that the package owns, so that its removal leaves none behind."""
-    owned = {*BLOB_DIRECTORIES, IMAGES, home}
-    owned |= {str(PurePosixPath(unit.path).parent) for unit in units if _is_dropin(unit.path)}
+    owned = own | {str(PurePosixPath(unit.path).parent) for unit in units if _is_dropin(unit.path)}
     for file in files:
+        # Where firewalld is not installed, nobody else has them.
+        if file.target.startswith(f"{FIREWALLD}/"):
+            owned |= {FIREWALLD, str(PurePosixPath(FIREWALLD).parent)}
         parts = PurePosixPath(file.target).parts
         # Without the file itself, "/" and "etc".
         if parts[1] == "etc" and len(parts) > 3 and parts[2] not in _STANDARD:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from containerpkg.packages.archive import Archive
 from containerpkg.packages.version import Nevra
 
 SHARED_TIME = 946_684_800
@@ -25,11 +26,12 @@ class Symlink:
 class PackageFile:
     """A file of a package: ``target`` is its absolute path on the host.
 
-    ``content`` is a file of this machine, which is not changed, or text, or a link.
+    ``content`` is a file of this machine, which is not changed, or text, or a link, or an archive
+    that is written when the package is built.
     """
 
     target: str
-    content: Path | str | Symlink
+    content: Path | str | Symlink | Archive
     mode: int = 0o644
     config: bool = False
     """Whether an update keeps what an administrator made of it."""
@@ -49,4 +51,7 @@ class PackagePlan:
 
     directories: tuple[str, ...] = ()
     files: tuple[PackageFile, ...] = ()
+    payload: str = "w.ufdio"
+    """How rpmbuild packs the files; as they are, since what is large is compressed already."""
+
     spec: str = field(repr=False)

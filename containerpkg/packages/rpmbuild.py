@@ -19,6 +19,8 @@ from pathlib import Path
 from containerpkg import process
 from containerpkg.errors import NO_SPACE, HostError, PackageError, ToolError
 from containerpkg.files import atomic, link_or_copy
+from containerpkg.packages import archive
+from containerpkg.packages.archive import Archive
 from containerpkg.packages.plan import SHARED_TIME, PackageFile, PackagePlan, Symlink
 from containerpkg.process import CommandFailed, Run
 
@@ -32,8 +34,6 @@ _LINKED_FROM = 1 << 20
 _SPARE = 1 << 20
 
 _DEFINES = {
-    # The payload as it is: layers are compressed already, and the rest is small.
-    "_binary_payload": "w.ufdio",
     "_binary_filedigest_algorithm": "8",
     # rpm 6 would make packages that no rpm before 4.20 installs.
     "_rpmformat": "4",
@@ -127,6 +127,7 @@ def argv(plan: PackagePlan) -> tuple[str, ...]:
         "--noclean",
         f"--target={plan.nevra.arch}-linux",
         "--buildroot=/proc/self/cwd/root",
+        f"--define=_binary_payload {plan.payload}",
         *(f"--define={name} {value}" for name, value in _DEFINES.items()),
         f"/proc/self/cwd/{plan.nevra.name}.spec",
     )
@@ -178,6 +179,8 @@ def _put(file: PackageFile, path: Path, plan: PackagePlan) -> None:
             path.symlink_to(to)
         case str(text):
             path.write_text(text, encoding="utf-8")
+        case Archive() as archived:
+            archive.write(archived, path)
         case Path() as source:
             status = source.stat()
             # rpm sets the times of newer files back to that of the package by itself; a link

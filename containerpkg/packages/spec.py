@@ -18,7 +18,7 @@ from __future__ import annotations
 import itertools
 import re
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from containerpkg.errors import PackageError
@@ -114,6 +114,12 @@ def dependency(value: str) -> SpecText:
     if not _DEPENDENCY.fullmatch(value):
         raise PackageError(f"{value!r} is not a dependency that RPM understands")
     return SpecText(value)
+
+
+def any_of(values: Sequence[str]) -> SpecText:
+    """Any of several dependencies or files, for rpm 4.13 and newer if there is more than one."""
+    first, *others = [path(v) if v.startswith("/") else dependency(v) for v in values]
+    return SpecText(f"({' or '.join([first, *others])})") if others else first
 
 
 def url(value: str) -> str:

@@ -7,7 +7,7 @@ package the images, switch the metadata in. Each station keeps what it finished.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,8 +25,10 @@ from containerpkg.errors import (
 )
 from containerpkg.files import locked, make_public, sweep
 from containerpkg.packages import signing
+from containerpkg.packages.image import has_archive
 from containerpkg.packages.runtime import NAME as RUNTIME
 from containerpkg.packages.signing import Signer
+from containerpkg.packages.targets import TARGETS
 from containerpkg.process import missing_tool
 from containerpkg.progress import Progress
 from containerpkg.release.building import Builder, BuildOutcome, taken_from_engine
@@ -164,7 +166,7 @@ class Workshop:
     def _plan_runtime(
         self, images: Sequence[Image], *, rebuild: bool = False
     ) -> tuple[PlannedPackage, ...]:
-        if not any(image.file.packaged and image.file.services for image in images):
+        if not self._needs_runtime(image for image in images if image.file.packaged):
             return ()
         step = self._planner(rebuild=rebuild).runtime()
         return (PlannedPackage(name=RUNTIME, action=step.action, reason=step.reason),)
@@ -197,6 +199,11 @@ class Workshop:
             for name in names
             if name.rsplit("-", 2)[0] not in anew
         )
+
+    def _needs_runtime(self, images: Iterable[Image]) -> bool:
+        """Whether a package of ``images`` requires containerpkg-runtime."""
+        classic = TARGETS[self.project.file.target].classic
+        return not classic and any(image.file.services for image in images)
 
     def _planner(self, *, rebuild: bool) -> PackagePlanner:
         return PackagePlanner(
@@ -289,8 +296,14 @@ class Workshop:
         if not missing:
             return
         images = [_described(engine, image_id) for image_id in missing]
-        # An image that only serves as a base or a toolchain has no business in the repository.
-        packaged = {o.image_id for o in outcomes if o.image.file.packaged}
+        # Layers of an image that only serves as a base or a toolchain, or whose package has all
+        # of it in one file, have no business in the repository.
+        target = TARGETS[self.project.file.target]
+        packaged = {
+            outcome.image_id
+            for outcome in outcomes
+            if outcome.image.file.packaged and not has_archive(outcome.image, target)
+        }
         shipped = {d for image in images if image.id in packaged for d in image.diff_ids}
         # Shared layers are in the stream once, so this is more than will come.
         total = sum(image.size for image in images)
@@ -314,8 +327,8 @@ class Workshop:
         packaged = packager.finish(stored)
         if not packaged.images and not self.repository.joinpath("repodata").exists():
             return self._report(outcomes, packaged)  # nobody wants an empty repository
-        services = any(one.image.file.services for one in packaged.images)
-        runtime = packager.make_runtime() if services else None
+        needed = self._needs_runtime(one.image for one in packaged.images)
+        runtime = packager.make_runtime() if needed else None
         signer = packager.signer
         signed = self._sign_again(signer) if signer else ()
         published = publish_metadata(self.repository, signer=signer)

@@ -10,11 +10,12 @@ from typing import Literal
 
 from containerpkg.definitions.project import Image, Project
 from containerpkg.files import sha256_file, sha256_text
-from containerpkg.packages.image import check_volumes, plan_image
+from containerpkg.packages.image import check_volumes, has_archive, plan_image
 from containerpkg.packages.layer import BLOBS, CARRIED_BELOW, plan_layer
 from containerpkg.packages.plan import PackagePlan
 from containerpkg.packages.runtime import NAME as RUNTIME
 from containerpkg.packages.runtime import plan_runtime
+from containerpkg.packages.targets import TARGETS
 from containerpkg.store.content import ContentStore, Layer, StoredImage
 from containerpkg.store.records import PackageRecord, Records
 
@@ -45,10 +46,14 @@ class ImageStep:
 
     action: Literal["make", "keep"]
     reason: str
+    archived: bool = False
+    """Whether all of it is in one file."""
 
     @property
     def layers(self) -> tuple[Layer, ...]:
         """The layers that have packages of their own, lowest first."""
+        if self.archived:
+            return ()
         return tuple(layer for layer in self.stored.layers if has_package(layer))
 
 
@@ -111,6 +116,7 @@ class PackagePlanner:
             record=record,
             action="make" if make else "keep",
             reason=reason,
+            archived=self.archived(image),
         )
 
     def runtime(self) -> RuntimeStep:
@@ -129,6 +135,10 @@ class PackagePlanner:
         if any(earlier.key == key for earlier in history):
             return key, None, True, "back to an earlier content"
         return key, None, True, "new content" if history else "never packaged"
+
+    def archived(self, image: Image) -> bool:
+        """Whether the package of ``image`` needs no layer packages."""
+        return has_archive(image, TARGETS[self._project.file.target])
 
     def history(self, image: Image) -> tuple[PackageRecord, ...]:
         """The releases for this target, of whatever version, oldest first."""

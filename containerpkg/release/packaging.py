@@ -100,9 +100,10 @@ class Packager:
 
         Errors that stop one package are in what is returned; a machine that can't go on raises.
         """
-        for stored in images.values():
-            for layer in stored.layers:
-                self.add_layer(layer)
+        for name, stored in images.items():
+            if not self._planner.archived(self._project.image(name)):
+                for layer in stored.layers:
+                    self.add_layer(layer)
         made = {
             name: self._pool.submit(self._package, self._project.image(name), stored)
             for name, stored in images.items()
@@ -172,7 +173,9 @@ class Packager:
             # Kept before the package exists, so that a run killed now gives no second release.
             self._records.add_package(record)
         if step.action == "make":
-            carried = [layer.blob for layer in step.stored.layers if not has_package(layer)]
+            # Layers of an archive are looked at when it is written.
+            layers = () if step.archived else step.stored.layers
+            carried = [layer.blob for layer in layers if not has_package(layer)]
             for blob in (step.stored.manifest, step.stored.config, *carried):
                 self._store.verified(blob)
             plan = self._planner.plan(step.image, step.stored, record.stamp)

@@ -9,13 +9,16 @@ from containerpkg import process
 from containerpkg.definitions.project import Image, Project
 from containerpkg.definitions.reading import PROJECT_FILE
 from containerpkg.errors import PackageError, Problem
+from containerpkg.packages.image import has_archive
 from containerpkg.packages.targets import TARGETS
 from containerpkg.units.check import GENERATORS, check_units
-from containerpkg.units.quadlet import UnitFile, render_units
+from containerpkg.units.flavour import render_units
+from containerpkg.units.quadlet import UnitFile
 from containerpkg.units.sysconfig import render_sysconfig
 
 # Before a build there is no digest, and a unit reads the same with any.
 _ANY_DIGEST = "sha256:" + "0" * 64
+_ANY_ARCHIVE = "/image.tar"
 
 
 def find_unit_problems(
@@ -29,7 +32,7 @@ def find_unit_problems(
 
     Paths are those of files in the project, or of the unit on a host.
     """
-    podman = TARGETS[project.file.target].podman
+    target = TARGETS[project.file.target]
     problems: list[Problem] = []
     units: dict[str, UnitFile] = {}
     for image in images:
@@ -37,12 +40,15 @@ def find_unit_problems(
             rendered = render_units(
                 image.name,
                 image.file.services,
+                flavour=target.units,
+                engine=target.engine,
                 summary=image.file.summary,
                 package=image.package,
                 repository=image.repository,
                 tag=image.tag,
                 digest=_ANY_DIGEST,
-                podman=podman,
+                image_id=_ANY_DIGEST,
+                archive=_ANY_ARCHIVE if has_archive(image, target) else None,
                 project=project.root,
             )
             for name, service in image.file.services.items():
@@ -53,7 +59,7 @@ def find_unit_problems(
         else:
             units |= {unit.path: unit for unit in rendered}
     if units:
-        checked = check_units(units.values(), podman=podman, generators=generators, run=run)
+        checked = check_units(units.values(), podman=target.engine, generators=generators, run=run)
         problems += checked.problems
         if checked.unchecked:
             problems.append(

@@ -18,6 +18,7 @@ GENERATORS = (Path("/usr/libexec/podman/quadlet"), Path("/usr/lib/podman/quadlet
 
 _MESSAGE = re.compile(r"quadlet-generator\[\d+\]: (.*)")
 _UNIT = re.compile(r"---(.+)---")
+_ABSENT = re.compile(r": Command \S+ is not executable: No such file or directory$")
 _VERSION = re.compile(r"(\d+)\.(\d+)\.")
 
 
@@ -39,21 +40,9 @@ def check_units(
 ) -> Checked:
     """Read ``files`` as a host would: Quadlet makes units of them, systemd-analyze verifies those.
 
-    The units are for ``podman`` and newer ones, so an older one is not asked. The paths of the
-    problems are the host's. Raises nothing for a unit that is wrong.
+    Quadlet's files are for ``podman`` and newer ones, so an older one is not asked. The paths of
+    the problems are the host's. Raises nothing for a unit that is wrong.
     """
-    generator = next((path for path in generators if path.exists()), None)
-    if generator is None:
-        return Checked(unchecked="units were not checked: there is no podman with Quadlet here")
-    lines, _ = _lines(run, [str(generator), "-version"], env={})
-    version = next(filter(None, map(_VERSION.match, lines)), None)
-    if version is None or (int(version[1]), int(version[2])) < podman:
-        found = version.string if version else "of an unknown version"
-        wanted = f"{podman[0]}.{podman[1]}"
-        return Checked(
-            unchecked=f"units were not checked: podman {found} here is older than {wanted}, "
-            "which they are for"
-        )
     with tempfile.TemporaryDirectory(prefix="containerpkg-units-") as name:
         quadlet, system = Path(name, "quadlet"), Path(name, "system")
         quadlet.mkdir()
@@ -66,26 +55,65 @@ def check_units(
                 target = system / path.relative_to(SYSTEM)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.write_text(file.text)
-        lines, ended_well = _lines(
-            run, [str(generator), "-dryrun"], env={"QUADLET_UNIT_DIRS": str(quadlet)}
+        generated = any(quadlet.iterdir())
+        if generated:
+            checked = _generate(quadlet, system, podman, generators, run)
+            if checked != Checked():
+                return checked
+        return _verify(system, QUADLET if generated else SYSTEM, run)
+
+
+def _generate(
+    quadlet: Path, system: Path, podman: Podman, generators: Sequence[Path], run: Run
+) -> Checked:
+    """Have Quadlet write the units of its files in ``quadlet`` to ``system``."""
+    generator = next((path for path in generators if path.exists()), None)
+    if generator is None:
+        return Checked(unchecked="units were not checked: there is no podman with Quadlet here")
+    lines, _ = _lines(run, [str(generator), "-version"], env={})
+    version = next(filter(None, map(_VERSION.match, lines)), None)
+    if version is None or (int(version[1]), int(version[2])) < podman:
+        found = version.string if version else "of an unknown version"
+        wanted = f"{podman[0]}.{podman[1]}"
+        return Checked(
+            unchecked=f"units were not checked: podman {found} here is older than {wanted}, "
+            "which they are for"
         )
-        units, problems = _parse_dryrun(lines)
-        if problems or not ended_well:
-            return Checked(problems=tuple(problems or [_problem(QUADLET, "\n".join(lines))]))
-        for unit, text in units.items():
-            (system / unit).write_text(text)
-        analyze = ["systemd-analyze", "verify", "--man=no", "--recursive-errors=no"]
-        analyze += [str(system / unit) for unit in sorted(units)]
-        try:
-            lines, ended_well = _lines(run, analyze, env={"SYSTEMD_LOG_LEVEL": "warning"})
-        except ToolError:
-            return Checked(
-                unchecked="units were not checked by systemd: there is no systemd-analyze here"
-            )
-        own = [line.replace(f"{system}/", "") for line in lines if str(system) in line]
-        if not ended_well and not own:
-            own = lines
-        return Checked(problems=tuple(_problem(QUADLET, line) for line in own))
+    lines, ended_well = _lines(
+        run, [str(generator), "-dryrun"], env={"QUADLET_UNIT_DIRS": str(quadlet)}
+    )
+    units, problems = _parse_dryrun(lines)
+    if problems or not ended_well:
+        return Checked(problems=tuple(problems or [_problem(QUADLET, "\n".join(lines))]))
+    for unit, text in units.items():
+        (system / unit).write_text(text)
+    return Checked()
+
+
+def _verify(system: Path, place: str, run: Run) -> Checked:
+    """Have systemd read the units in ``system``, which come from ``place`` on a host."""
+    units = sorted(str(path) for path in system.iterdir() if path.is_file())
+    try:
+        lines, ended_well = _lines(
+            run,
+            ["systemd-analyze", "verify", "--man=no", "--recursive-errors=no", *units],
+            env={"SYSTEMD_LOG_LEVEL": "warning"},
+        )
+    except ToolError:
+        return Checked(
+            unchecked="units were not checked by systemd: there is no systemd-analyze here"
+        )
+    # Engines and containerpkg-runtime need not be on the machine that makes packages.
+    absent = [line for line in lines if _ABSENT.search(line)]
+    own = [
+        line.replace(f"{system}/", "")
+        for line in lines
+        if line not in absent
+        and (str(system) in line or line.startswith(tuple(f"{Path(u).name}: " for u in units)))
+    ]
+    if not ended_well and not own and not absent:
+        own = lines
+    return Checked(problems=tuple(_problem(place, line) for line in own))
 
 
 def _lines(run: Run, argv: Sequence[str], *, env: dict[str, str]) -> tuple[list[str], bool]:

@@ -12,7 +12,7 @@ from containerpkg.errors import PackageError
 from containerpkg.templates import render
 from containerpkg.units import systemd
 from containerpkg.units.sysconfig import render_defaults, sysconfig_path
-from containerpkg.units.systemd import UnitText, argument, names, setting
+from containerpkg.units.systemd import argument, names, setting
 
 IMAGES = "/usr/share/containerpkg/images"
 """Where a host keeps the OCI image layouts."""
@@ -45,13 +45,17 @@ def render_units(
     tag: str,
     digest: str,
     podman: Podman,
+    pinned: str | None = None,
+    archive: str | None = None,
     project: Path | None = None,
 ) -> tuple[UnitFile, ...]:
     """The files that make units of an image's services, sorted by path.
 
     ``image`` is the image's name, ``summary`` describes a service that does not describe itself,
-    ``digest`` is the manifest digest (``sha256:`` and 64 hexadecimal digits), ``project`` the root
-    of the project whose templates come first. An image without services has no units.
+    ``digest`` is the manifest digest (``sha256:`` and 64 hexadecimal digits), ``pinned`` is what
+    only this content is called, by default ``REPOSITORY@DIGEST``, ``archive`` a docker-archive on
+    the host in place of a layout, ``project`` the root of the project whose templates come first.
+    An image without services has no units.
 
     Raises :class:`PackageError` for a value that no unit can carry.
     """
@@ -70,8 +74,13 @@ def render_units(
         "repository": argument(repository),
         "digest": argument(digest),
         "reference": argument(f"{repository}:{tag}"),
+        "pinned": argument(pinned or f"{repository}@{digest}"),
+        "source": argument(
+            f"docker-archive:{archive}"
+            if archive
+            else f"oci:{IMAGES}/{image}:{fixed_reference(repository, digest)}"
+        ),
         "fixed_reference": argument(fixed_reference(repository, digest)),
-        "layout": argument(f"{IMAGES}/{image}"),
         "podman_5": podman >= (5, 0),
         # Its one key came with 5.3.
         "quadlet_section": podman >= (5, 3),
@@ -85,6 +94,8 @@ def render_units(
         except PackageError as error:
             raise PackageError(f"service '{name}': {error.message}", hint=error.hint) from error
         add(f"{QUADLET}/{name}.container", "quadlet.container.j2", values)
+        if service.schedule:
+            add(f"{SYSTEM}/{name}.timer", "service.timer.j2", values)
         if service.environment:
             files[defaults_path(image, name)] = render_defaults(service.environment)
         # Images may share a volume or a network. Each package has a unit of its own for it, or an
@@ -110,15 +121,38 @@ def defaults_path(image: str, service: str) -> str:
     return f"{IMAGES}/{image}/{service}.env"
 
 
-def _container(image: str, name: str, service: Service, *, summary: str) -> dict[str, object]:
-    """The values of ``quadlet.container.j2``."""
-    entrypoint = service.entrypoint
+def common_values(name: str, service: Service, *, summary: str) -> dict[str, object]:
+    """The values that the templates of all flavours have in common."""
     return {
         "service": names([name]),
         "description": setting(service.description or summary),
         "requires": names(service.requires),
         "wants": names(service.wants),
         "after": names(service.after),
+        "before": names(service.before),
+        "oneshot": service.oneshot,
+        "schedule": setting(service.schedule) if service.schedule else None,
+        "sysconfig": argument(sysconfig_path(name)),
+        "start_timeout": duration_seconds(service.start_timeout),
+        "stop_timeout": duration_seconds(service.stop_timeout),
+        "restart": names(["no" if service.oneshot else service.restart]),
+        "wanted_by": names(() if service.schedule else service.wanted_by),
+    }
+
+
+def bindings(name: str, service: Service) -> tuple[str, ...]:
+    """What a service sees of the host, as ``SOURCE:TARGET:OPTIONS``."""
+    return (
+        *(_mount(mount) for mount in service.mounts),
+        # A single file below /etc has a label that SELinux hides from containers.
+        *(f"{config.host_path(name)}:{config.target}:ro,z" for config in service.config),
+    )
+
+
+def _container(image: str, name: str, service: Service, *, summary: str) -> dict[str, object]:
+    """The values of ``quadlet.container.j2``."""
+    entrypoint = service.entrypoint
+    return common_values(name, service, summary=summary) | {
         "entrypoint": argument(entrypoint) if entrypoint else None,
         "entrypoint_option": systemd.words([f"--entrypoint={entrypoint}"]) if entrypoint else None,
         "command": systemd.words(service.command),
@@ -130,24 +164,17 @@ def _container(image: str, name: str, service: Service, *, summary: str) -> dict
                 argument(f"{image}-{volume}.volume:{at}:rw")
                 for volume, at in service.volumes.items()
             ),
-            *(_mount(mount) for mount in service.mounts),
-            # A single file below /etc has a label that SELinux hides from containers.
-            *(argument(f"{c.host_path(name)}:{c.target}:ro,z") for c in service.config),
+            *(argument(binding) for binding in bindings(name, service)),
         ],
         "defaults": argument(defaults_path(image, name)) if service.environment else None,
-        "sysconfig": argument(sysconfig_path(name)),
         "health": _health(service.health) if service.health else None,
         "read_only": service.read_only,
         "tmpfs": [argument(path) for path in service.tmpfs],
         "capabilities": [names([f"CAP_{name}"]) for name in service.capabilities],
-        "start_timeout": duration_seconds(service.start_timeout),
-        "stop_timeout": duration_seconds(service.stop_timeout),
-        "restart": names([service.restart]),
-        "wanted_by": names(service.wanted_by),
     }
 
 
-def _mount(mount: Mount) -> UnitText:
+def _mount(mount: Mount) -> str:
     # Quadlet also writes the path into RequiresMountsFor=, in some versions without quoting.
     if any(character in mount.source for character in "\\\"'"):
         raise PackageError(
@@ -157,7 +184,7 @@ def _mount(mount: Mount) -> UnitText:
     options = "ro" if mount.read_only else "rw"
     if mount.label:
         options += {"shared": ",z", "private": ",Z"}[mount.label]
-    return argument(f"{mount.source}:{mount.target}:{options}")
+    return f"{mount.source}:{mount.target}:{options}"
 
 
 def _health(health: Health) -> dict[str, object]:

@@ -67,8 +67,18 @@ def shell_command(command: str) -> UnitText:
     The JSON form is the one whose ends are no quotes and no backslash, and which podman does not
     read for keywords.
     """
+    return _exec(container_shell(command))
+
+
+def container_shell(command: str) -> str:
+    """The same, before it is written for a unit."""
     _no_controls(command)
-    return _exec(json.dumps(["CMD-SHELL", command], ensure_ascii=False))
+    return json.dumps(["CMD-SHELL", command], ensure_ascii=False)
+
+
+def paths(values: Iterable[str]) -> UnitText:
+    """Paths that systemd splits at blanks, as ``RequiresMountsFor=``; nothing but ``%`` expands."""
+    return UnitText(" ".join(f'"{_quotable(value).replace("%", "%%")}"' for value in values))
 
 
 def names(values: Iterable[str]) -> UnitText:
@@ -84,8 +94,12 @@ def _word(value: str) -> str:
         raise _refused(value, "would end the command")
     if re.fullmatch(r"[A-Za-z0-9_./:=,+@-]+", value):
         return value
-    quoted = value.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{_exec(quoted)}"'
+    return f'"{_exec(_quotable(value))}"'
+
+
+def _quotable(value: str) -> str:
+    _no_controls(value)
+    return value.replace("\\", "\\\\").replace('"', '\\"')
 
 
 def _exec(value: str) -> UnitText:

@@ -282,6 +282,11 @@ def test_a_second_run_is_told_of_the_first(make_project_at: Path) -> None:
             "--no-build does not go with --force or --no-cache",
             "leave --no-build away to build the images",
         ),
+        (
+            ["make", "--target", "el9-dcoker"],
+            "there is no target 'el9-dcoker'",
+            "did you mean 'el9-docker'?",
+        ),
     ],
 )
 def test_mistakes_in_the_command_line(arguments: list[str], message: str, hint: str) -> None:

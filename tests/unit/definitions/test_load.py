@@ -173,13 +173,18 @@ def test_a_stage_of_the_child_hides_what_onbuild_names(make_project: MakeProject
           "(did you mean 'token'?)",
           "images/a/image.yaml:3: build.secrets[2]: containerpkg.yaml defines no secret 'zzz' "
           "(its secrets: ca-bundle, token)"]),
+        ({"images/a/Dockerfile": "FROM scratch", "images/b/Dockerfile": "FROM scratch",
+          "images/a/image.yaml": HEAD + "users: {x: {uid: 400}, same: {uid: 7}}\n",
+          "images/b/image.yaml": HEAD + "users:\n  x: {uid: 401}\n  y: {uid: 400}\n  same: {uid: 7, gid: 7}\n"},
+         ["images/b/image.yaml:4: users.x: the user has other numbers in the image 'a'",
+          "images/b/image.yaml:5: users.y.uid: 400 is already the user 'x' of the image 'a'"]),
         ({"containerpkg.yaml": "registry: quay.io/example\n", "images/a/Dockerfile": "FROM",
           "images/a/image.yaml": HEAD + "x: y\n", "images/b/Dockerfile": "FROM quay.io/example/no",
           "images/b/image.yaml": HEAD + "prepare: no\n"},
          ["containerpkg.yaml: vendor: is missing (add 'vendor: …')",
           "images/a/Dockerfile:1: FROM takes IMAGE or IMAGE AS NAME",
           "images/a/image.yaml:3: x: is not a known key (known here: build, description, license, package, "
-          "packaged, prepare, services, summary, url, version)",
+          "packaged, payload, prepare, services, summary, url, users, version)",
           "images/b/image.yaml:3: prepare: there is no file no in the image's folder"]),
     ],
 )  # fmt: skip

@@ -136,6 +136,24 @@ def test_lines_are_remembered(tmp_path: Path) -> None:
         (HEAD + "services: {a: {health: {command: x, retries: 0, interval: 5 parsecs}}}\n",
          ["image.yaml:3: services.a.health.interval: 'parsecs' is not a unit of time (use s, min or h)",
           "image.yaml:3: services.a.health.retries: must be at least 1, not 0"]),
+        (HEAD + "services:\n  a: {schedule: daily}\n  b: {type: oneshot, health: {command: x}}\n"
+         "  c: {type: oneshot, restart: always}\n"
+         "  d: {type: oneshot, schedule: daily, wanted_by: [a.target]}\n  e: {schedule: '%n'}\n"
+         "  f: {type: oneshot, schedule: daily, wanted_by: [], restart: 'no'}\n",
+         ["image.yaml:4: services.a: 'schedule' needs 'type: oneshot'",
+          "image.yaml:5: services.b: 'health' does not go with 'type: oneshot', whose end tells how it is",
+          "image.yaml:6: services.c: 'restart: always' does not go with 'type: oneshot'",
+          "image.yaml:7: services.d: 'wanted_by' does not go with 'schedule', whose timer starts it",
+          "image.yaml:8: services.e.schedule: must be a calendar event as systemd.time(7) has it, "
+          "like daily or Mon..Fri 02:30, not '%n'"]),
+        (HEAD + "services: {a: {mounts: [{source: /var/lib/, target: /x, label: private}]}}\n"
+         "users:\n  x: {uid: 0}\n  y: {uid: 5, description: 'a:b'}\n  Z: {uid: 5}\n",
+         ["image.yaml:3: services.a.mounts[0].label: /var/lib belongs to the system and must keep its labels",
+          "image.yaml:5: users.x.uid: must be at least 1, not 0",
+          "image.yaml:6: users.y.description: must be letters, digits, blanks and . , ( ) / + - only, "
+          "not 'a:b'",
+          "image.yaml:7: users.Z: has a name that must be lower-case letters, digits, _ and - "
+          "and must not begin with a digit or -, not 'Z'"]),
         (HEAD + "version: 1-2\npackage: '%{x}'\nprepare: ../x\n",
          ["image.yaml:3: version: must be an RPM version (letters, digits and . _ + ~ ^), not '1-2'",
           "image.yaml:4: package: must be a package name (letters, digits and . _ + -), not '%{x}'",
@@ -187,7 +205,9 @@ release: -1
         "image.yaml:6: layers.compression: must be 'zstd' or 'gzip', not 'gz' "
         "(did you mean 'gzip'?)",
         "image.yaml:6: layers.level: must be a whole number, not the number 0.5",
-        "image.yaml:7: target: must be 'el8', 'el9', 'el10' or 'fedora', not 'el99' "
+        "image.yaml:7: target: must be 'el7', 'el8', 'el8-podman', 'el8-docker', 'el9', "
+        "'el9-podman', 'el9-docker', 'el10', 'el10-podman', 'el10-docker', 'fedora', "
+        "'fedora-podman' or 'fedora-docker', not 'el99' "
         "(did you mean 'el9'?)",
         "image.yaml:8: release: must be at least 0, not -1",
     ]

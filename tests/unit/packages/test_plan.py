@@ -1,15 +1,18 @@
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import get_args
 
 import pytest
 
 from containerpkg.definitions.dockerfile import Dockerfile
 from containerpkg.definitions.image import ImageFile
-from containerpkg.definitions.project import Image, Layers, Project, ProjectFile
+from containerpkg.definitions.project import Image, Layers, Project, ProjectFile, TargetName
 from containerpkg.errors import PackageError, StoreError
+from containerpkg.packages.archive import Archive
 from containerpkg.packages.image import plan_image
 from containerpkg.packages.layer import plan_layer
 from containerpkg.packages.plan import PackageFile, PackagePlan, Symlink
+from containerpkg.packages.targets import TARGETS
 from containerpkg.store.content import Blob, ContentStore, Layer, StoredImage
 
 STORE = ContentStore(Path("/store"), Layers())
@@ -274,6 +277,7 @@ def test_the_files_of_an_image_with_a_service() -> None:
   "manifest": "sha256:ccc*",
   "id": "sha256:ddd*",
   "architecture": "arm/v7",
+  "units": "quadlet",
   "layers": [
     {
       "digest": "sha256:aaa*",
@@ -299,17 +303,206 @@ def test_the_files_of_an_image_with_a_service() -> None:
     )
 
 
+DOCKER = "(docker-ce >= 3:25.0 or moby-engine >= 25.0 or docker >= 25.0)"
+
+
 @pytest.mark.parametrize(
-    ("target", "required"),
+    ("target", "dist", "required"),
     [
-        ("el8", "podman >= 4:4.8"),
-        ("el9", "podman >= 4:5.0"),
-        ("el10", "podman >= 6:5.4"),
-        ("fedora", "podman >= 5:5.4"),
+        ("el8", ".el8", "podman >= 4:4.8"),
+        ("el8-podman", ".el8.podman", "podman >= 4:4.7"),
+        ("el8-docker", ".el8.docker", DOCKER),
+        ("el9", ".el9", "podman >= 4:5.0"),
+        ("el9-podman", ".el9.podman", "podman >= 4:4.7"),
+        ("el9-docker", ".el9.docker", DOCKER),
+        ("el10", ".el10", "podman >= 6:5.4"),
+        ("el10-podman", ".el10.podman", "podman >= 6:4.7"),
+        ("el10-docker", ".el10.docker", DOCKER),
+        ("fedora", ".fc", "podman >= 5:5.4"),
+        ("fedora-podman", ".fc.podman", "podman >= 5:4.7"),
+        ("fedora-docker", ".fc.docker", DOCKER),
     ],
 )
-def test_the_podman_of_a_family_with_its_epoch(target: str, required: str) -> None:
-    assert f"\nRequires: {required}\n" in plan(SERVICE, target=target).spec
+def test_what_the_targets_differ_in(target: str, dist: str, required: str) -> None:
+    made = plan(SERVICE, target=target)
+    assert made.nevra.release == f"1.2{dist}"
+    lines = [line for line in made.spec.splitlines() if line.startswith(("Requires", "Conflicts"))]
+    first = [f"Requires: oci-blob(sha256:{64 * 'a'})", "Requires: containerpkg-runtime"]
+    units = {f"{PurePosixPath(f.target).suffix}" for f in made.files if "systemd" in f.target}
+    if dist.endswith((".podman", ".docker")):
+        assert lines == [*first, f"Requires: {required}"]
+        assert units == {".service"}
+    else:
+        rival = "Conflicts: /usr/lib/systemd/system/redis.service"
+        assert lines == [*first, f"Requires: {required}", rival]
+        assert units == {".container", ".image", ".conf"}
+
+
+EL7: dict[str, object] = {
+    "services": {"redis": {}, "redis-report": {"type": "oneshot", "schedule": "daily"}}
+}
+
+
+def test_the_spec_of_a_package_for_el7() -> None:
+    made = plan(EL7, target="el7")
+    assert made.payload == "w1.gzdio"
+    assert (
+        short(made.spec)
+        == """\
+%define percent %%
+Name: redis-container
+Version: 7.0
+Release: 1.2.el7
+Summary: A store, 100%{percent} in memory
+License: MIT
+Vendor: ACME
+Packager: Ops <o@a.example>
+AutoReqProv: no
+Provides: container(quay.io/foreman/redis) = 7.0
+Provides: oci-manifest(sha256:ccc*)
+Provides: oci-image-id(sha256:ddd*)
+Requires: /usr/lib/systemd/system/docker.service
+Requires(post): systemd
+Requires(preun): systemd
+Requires(postun): systemd
+
+%description
+A store, 100%{percent} in memory, as the image quay.io/foreman/redis:7.0.
+
+%post
+systemctl daemon-reload >/dev/null 2>&1 || :
+if [ $1 -eq 1 ]; then
+  systemctl preset redis.service redis-report.timer >/dev/null 2>&1 || :
+fi
+
+%preun
+if [ $1 -eq 0 ]; then
+  systemctl --no-reload disable redis.service redis-report.timer >/dev/null 2>&1 || :
+  systemctl stop redis-report.timer redis.service >/dev/null 2>&1 || :
+fi
+
+%postun
+systemctl daemon-reload >/dev/null 2>&1 || :
+if [ $1 -ge 1 ]; then
+  systemctl try-restart redis.service redis-report.timer >/dev/null 2>&1 || :
+fi
+
+%files
+%dir %attr(0755,root,root) /usr/share/containerpkg
+%dir %attr(0755,root,root) /usr/share/containerpkg/images
+%dir %attr(0755,root,root) /usr/share/containerpkg/images/redis
+%config(noreplace) %attr(0640,root,root) /etc/sysconfig/redis
+%config(noreplace) %attr(0640,root,root) /etc/sysconfig/redis-report
+%attr(0644,root,root) /usr/lib/systemd/system/redis-report.service
+%attr(0644,root,root) /usr/lib/systemd/system/redis-report.timer
+%attr(0644,root,root) /usr/lib/systemd/system/redis.service
+%attr(0644,root,root) /usr/share/containerpkg/images/redis/image.json
+%attr(0644,root,root) /usr/share/containerpkg/images/redis/image.tar.gz
+"""
+    )
+
+
+def test_users_directories_and_ports_of_the_host() -> None:
+    mount = {"source": "/srv/a", "target": "/a", "directory": {}}
+    service = {"redis": {"ports": ["6379:6379"], "mounts": [mount]}}
+    file = {"users": {"redis": {"uid": 400}}, "services": service}
+    files = (
+        "/usr/lib/firewalld/services/redis-container.xml",
+        "/usr/lib/sysusers.d/redis.conf",
+        "/usr/lib/tmpfiles.d/redis.conf",
+    )
+    for target in ("el7", "el9"):
+        made = plan(file, target=target)
+        assert {f.target for f in made.files} >= set(files)
+        assert made.directories[:2] == ("/usr/lib/firewalld", "/usr/lib/firewalld/services")
+    # Newer systemds have triggers for both.
+    assert (
+        """\
+%post
+systemd-sysusers >/dev/null 2>&1 || :
+systemd-tmpfiles --create /usr/lib/tmpfiles.d/redis.conf >/dev/null 2>&1 || :
+systemctl daemon-reload >/dev/null 2>&1 || :
+"""
+        in plan(file, target="el7").spec
+    )
+
+
+@pytest.mark.parametrize(
+    ("target", "name", "form", "pinned"),
+    [
+        ("el7", "image.tar.gz", Layers(compression="gzip", level=6), "  sha256:ddd*"),
+        ("el9-docker", "image.tar.zst", Layers(), "  sha256:ddd*"),
+        ("el9-podman", "image.tar.zst", Layers(), "  sha256:ddd*"),
+        ("el9", "image.tar.zst", Layers(), "Image=sha256:ddd*"),
+    ],
+)
+def test_an_archive_is_all_there_is_of_an_image(
+    target: str, name: str, form: Layers, pinned: str
+) -> None:
+    made = plan({"payload": "archive", "services": {"redis": {}}}, target=target)
+    content = {file.target: file.content for file in made.files}
+    home = "/usr/share/containerpkg/images/redis/"
+    assert [path for path in content if path.startswith("/usr/share/containerpkg/")] == [
+        f"{home}image.json",
+        f"{home}{name}",
+    ]
+    assert content[home + name] == Archive(
+        image=STORED,
+        references=("quay.io/foreman/redis:7.0", f"quay.io/foreman/redis:sha256-{64 * 'c'}"),
+        form=form,
+        store=STORE,
+    )
+    assert "oci-blob" not in made.spec
+    units = "".join(str(text) for path, text in content.items() if "/systemd/" in path)
+    assert pinned in short(units).splitlines()
+    flavour = {"el7": "docker", "el9": "quadlet"}.get(target, target[4:])
+    assert (
+        short(str(content[home + "image.json"]))
+        == f"""\
+{{
+  "name": "redis",
+  "package": "redis-container",
+  "version": "7.0",
+  "reference": "quay.io/foreman/redis:7.0",
+  "manifest": "sha256:ccc*",
+  "id": "sha256:ddd*",
+  "architecture": "arm/v7",
+  "units": "{flavour}",
+  "archive": "{name}",
+  "layers": [
+    {{
+      "digest": "sha256:aaa*",
+      "size": 9,
+      "package": "redis-container"
+    }},
+    {{
+      "digest": "sha256:bbb*",
+      "size": 9,
+      "package": "redis-container"
+    }},
+    {{
+      "digest": "sha256:bbb*",
+      "size": 9,
+      "package": "redis-container"
+    }}
+  ],
+  "services": [
+    "redis"
+  ]
+}}
+"""
+    )
+
+
+def test_a_content_is_the_same_in_every_store() -> None:
+    """What decides over a new release must not tell of this machine."""
+    archive = Archive(image=STORED, references=("a",), form=Layers(), store=STORE)
+    other = ContentStore(Path("/elsewhere"), Layers())
+    assert str(archive) == str(replace(archive, store=other))
+
+
+def test_every_target_has_a_name_that_a_project_may_give() -> None:
+    assert tuple(TARGETS) == get_args(TargetName)
 
 
 def test_directories_of_configuration_are_owned_but_for_those_of_every_host() -> None:
@@ -367,11 +560,17 @@ def test_an_image_without_services_needs_no_podman_and_brings_no_units() -> None
             "7",
             "two different files would be /etc/same",
         ),
+        (
+            {"payload": "layers", "target": "el7"},
+            "7",
+            "image 'redis' has 'payload: layers', which hosts of the target 'el7' cannot load",
+        ),
     ],
 )
 def test_refused(file: dict[str, object], version: str, message: str) -> None:
+    project = {"target": file.pop("target")} if "target" in file else {}
     with pytest.raises(PackageError) as caught:
-        plan(file, version=version)
+        plan(file, version=version, **project)
     assert caught.value.message == message
 
 

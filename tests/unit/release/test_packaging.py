@@ -53,6 +53,8 @@ class FakeRpmbuild:
     made: list[str] = field(default_factory=list)
 
     def __call__(self, argv, *, env=None, cwd=None, stdin=None, on_line=None) -> Result:
+        if argv[0] == "systemd-analyze":
+            return Result(stdout="")
         spec = (cwd / Path(argv[-1]).name).read_text()
         name, version, release = (
             re.search(rf"^{tag}: (.*)$", spec, re.MULTILINE)[1]
@@ -126,6 +128,26 @@ def records(root: Path) -> dict[str, tuple[int, int]]:
 
 def layer(packaged: PackagedImage, index: int) -> str:
     return f"oci-layer-{packaged.stored.layers[index].blob.digest[7:23]}-1-1.noarch.rpm"
+
+
+def test_an_image_in_one_file_has_no_layer_packages(make_project, release, rpmbuild):
+    archived = {"images/app/image.yaml": f"{IMAGE}payload: archive\n"}
+    root = make_project(TREE | archived)
+    first = release(root)
+    image = f"{first['app'].nevra}.rpm"
+    assert sizes(root).keys() == {layer(first["base"], 0), image, f"{first['base'].nevra}.rpm"}
+    assert (first["app"].fresh, first["app"].reused) == ((image,), ())
+    assert first["app"].total_bytes == first["app"].update_bytes == sizes(root)[image] > 5 * MIB
+
+    rpmbuild.made.clear()
+    assert release(root)["app"].reused == (image,)
+    assert rpmbuild.made == []
+
+    (root / "containerpkg.yaml").write_text(f"{PROJECT}target: el7\n")
+    for_el7 = release(root, out="el7")
+    assert {path.name for path in (root / "el7/packages").iterdir()} == {
+        f"{one.nevra}.rpm" for one in for_el7.values()
+    }
 
 
 def test_figures_of_the_first_version_of_no_change_and_of_one_layer(

@@ -103,3 +103,37 @@ def test_an_older_podman_is_not_asked(tmp_path: Path, version: str, found: str) 
         "which they are for"
     )
     assert fake.seen == [("quadlet", "-version")]
+
+
+PLAIN = (
+    UnitFile(path=f"{SYSTEM}/a.service", text="[Service]\nExecStart=x\n"),
+    UnitFile(path=f"{SYSTEM}/a.timer", text="[Timer]\n"),
+)
+
+
+VALUE = "a.timer: Timer unit lacks value setting. Refusing."
+
+
+@pytest.mark.parametrize(
+    ("said", "messages"),
+    [
+        ([], []),
+        (["a.service: Command /usr/bin/docker is not executable: No such file or directory"], []),
+        ([VALUE, "b.service: fail"], [VALUE]),
+    ],
+)
+def test_systemd_alone_reads_units_of_its_own(said: list[str], messages: list[str]) -> None:
+    seen = []
+
+    def run(argv: Sequence[str], *, on_line: Callable[[str], None], **_: object) -> Result:
+        seen.append([Path(word).name for word in argv])
+        for line in said:
+            on_line(line)
+        if said:
+            raise CommandFailed(argv, 1, "")
+        return Result(stdout="")
+
+    problems = tuple(Problem(path=Path(SYSTEM), message=message) for message in messages)
+    assert check_units(PLAIN, podman=(5, 0), generators=[], run=run) == Checked(problems=problems)
+    verify = ["systemd-analyze", "verify", "--man=no", "--recursive-errors=no"]
+    assert seen == [[*verify, "a.service", "a.timer"]]

@@ -114,7 +114,7 @@ Wants=network-online.target
 After=network-online.target
 
 [Container]
-# The manifest digest: this content runs and no other, whatever a tag points to.
+# A digest: this content runs and no other, whatever a tag points to.
 Image=quay.io/foreman/redis@sha256:aaa*
 Pull=never
 ContainerName=redis
@@ -187,6 +187,93 @@ TimeoutStartSec=300
     )
 
 
+def test_a_oneshot_is_done_before_what_needs_it() -> None:
+    migrate: dict[str, object] = {
+        "type": "oneshot",
+        "command": ["migrate"],
+        "before": ["redis.service"],
+        "start_timeout": "1h",
+        "read_only": False,
+    }
+    container = units({"redis-migrate": migrate})[1]
+    assert container == UnitFile(
+        path="/usr/share/containers/systemd/redis-migrate.container",
+        text="""\
+# redis-migrate.container - part of the package redis-container, whose next version replaces it.
+# Change it with drop-ins: 'systemctl edit redis-migrate.service' for [Unit] and [Service]; for
+# [Container], files in /etc/containers/systemd/redis-migrate.container.d (podman 5 and newer).
+# Variables for the container belong into /etc/sysconfig/redis-migrate.
+
+[Unit]
+Description=Redis
+Requires=redis-image.service
+After=redis-image.service
+Before=redis.service
+
+[Container]
+# A digest: this content runs and no other, whatever a tag points to.
+Image=quay.io/foreman/redis@sha256:aaa*
+Pull=never
+ContainerName=redis-migrate
+# Podman stays in front of a oneshot, and what it prints goes to the journal as it is.
+LogDriver=passthrough
+Exec=migrate
+EnvironmentFile=/etc/sysconfig/redis-migrate
+DropCapability=all
+NoNewPrivileges=true
+StopTimeout=90
+
+[Service]
+# podman wants the file to be there; an administrator may have removed it.
+ExecStartPre=-/bin/sh -c 'umask 0137 && : >> "$$1"' sh /etc/sysconfig/redis-migrate
+# For people: the tag names what was started last.
+ExecStartPre=-/usr/bin/podman tag quay.io/foreman/redis@sha256:aaa* quay.io/foreman/redis:1.0
+Type=oneshot
+RemainAfterExit=yes
+Restart=no
+TimeoutStartSec=3600
+# Podman ends the container itself at 90 seconds; systemd gives it time to clean up.
+TimeoutStopSec=120
+
+[Install]
+WantedBy=multi-user.target
+""",
+    )
+
+
+def test_a_schedule_is_a_timer_and_nothing_else_starts_the_service() -> None:
+    report: dict[str, object] = {"type": "oneshot", "schedule": "Mon..Fri 02:30"}
+    timer, _, container, _ = sorted(
+        units({"redis-report": report}), key=lambda file: not file.path.endswith(".timer")
+    )
+    assert timer == UnitFile(
+        path="/usr/lib/systemd/system/redis-report.timer",
+        text="""\
+# redis-report.timer - part of the package redis-container, whose next version replaces it.
+# 'systemctl enable --now redis-report.timer' turns it on;
+# 'systemctl edit redis-report.timer' changes it.
+
+[Unit]
+Description=Schedule of Redis
+
+[Timer]
+OnCalendar=Mon..Fri 02:30
+# What was due while the host was off runs when it is on again.
+Persistent=true
+
+[Install]
+WantedBy=timers.target
+""",
+    )
+    assert container.text.partition("[Service]")[2].splitlines()[-5:] == [
+        "Type=oneshot",
+        "Restart=no",
+        "TimeoutStartSec=900",
+        "# Podman ends the container itself at 90 seconds; systemd gives it time to clean up.",
+        "TimeoutStopSec=120",
+    ]
+
+
 def test_podman_4_gets_options_for_the_keys_it_lacks() -> None:
     service: dict[str, object] = {
         "entrypoint": "/bin/x",
@@ -210,7 +297,7 @@ Requires=redis-image.service
 After=redis-image.service
 
 [Container]
-# The manifest digest: this content runs and no other, whatever a tag points to.
+# A digest: this content runs and no other, whatever a tag points to.
 Image=quay.io/foreman/redis@sha256:aaa*
 Pull=never
 ContainerName=redis
@@ -333,7 +420,7 @@ def test_sysconfig_shows_the_defaults() -> None:
     assert (
         render_sysconfig("redis", {"TZ": "UTC", "NAME": 'a "b" $c', "FLAGS": ""})
         == """\
-# Environment of the service redis, read by podman when the container starts:
+# Environment of the service redis, read when its container starts:
 # 'systemctl restart redis' after a change.
 #
 # One NAME=value to a line. The value is everything after the first '=', as it stands: quotes and

@@ -1,0 +1,75 @@
+"""Renders the units of an image's services in the way that its hosts run containers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal, assert_never
+
+from containerpkg.definitions.service import Service
+from containerpkg.units import plain, quadlet
+from containerpkg.units.quadlet import UnitFile
+
+Flavour = Literal["quadlet", "podman", "docker"]
+"""Units that podman's generator makes, or systemd units that start podman or docker themselves."""
+
+Version = tuple[int, int]
+"""The major and the minor number of an engine."""
+
+
+def render_units(
+    image: str,
+    services: Mapping[str, Service],
+    *,
+    flavour: Flavour,
+    engine: Version,
+    summary: str,
+    package: str,
+    repository: str,
+    tag: str,
+    digest: str,
+    image_id: str,
+    archive: str | None = None,
+    project: Path | None = None,
+) -> tuple[UnitFile, ...]:
+    """The files that make units of an image's services, sorted by path.
+
+    ``engine`` is the oldest podman or docker that must understand them, ``digest`` is that of the
+    manifest and ``image_id`` that of the configuration (``sha256:`` and 64 hexadecimal digits).
+    ``archive`` is the host's docker-archive where there is no layout: an engine makes a manifest of
+    its own for it, so the image goes by its ID. Service and unit names are the same in all
+    flavours; see :func:`quadlet.render_units`.
+
+    Raises :class:`PackageError` for a value that no unit can carry.
+    """
+    pinned = image_id if archive else f"{repository}@{digest}"
+    match flavour:
+        case "quadlet":
+            return quadlet.render_units(
+                image,
+                services,
+                summary=summary,
+                package=package,
+                repository=repository,
+                tag=tag,
+                digest=digest,
+                podman=engine,
+                pinned=pinned,
+                archive=archive,
+                project=project,
+            )
+        case "podman":
+            runs: plain.Podman | plain.Docker = plain.Podman(pinned=pinned)
+        case "docker":
+            runs = plain.Docker(pinned=image_id, version=engine)
+        case _:
+            assert_never(flavour)
+    return plain.render_units(
+        image,
+        services,
+        engine=runs,
+        summary=summary,
+        package=package,
+        reference=f"{repository}:{tag}",
+        project=project,
+    )

@@ -8,15 +8,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from containerpkg.definitions.consistency import CA_SECRET
 from containerpkg.definitions.project import Image, Project, Secret
 from containerpkg.errors import HostError, UsageError
 from containerpkg.files import sha256_file, sha256_text
 from containerpkg.sources.context import Context, load_context
 from containerpkg.store.content import ContentStore
 from containerpkg.store.records import BuildRecord, Records
-
-CA_BUNDLE = "ca-bundle"
-"""The identifier under which builds see the project's CA bundle."""
 
 # How many of the inputs that changed are told by name.
 _TOLD = 2
@@ -133,8 +131,8 @@ def build_secrets(project: Project, image: Image) -> dict[str, Secret]:
     """
     secrets = {name: project.file.build.secrets[name] for name in image.file.build.secrets}
     bundle = project.file.build.ca_bundle
-    if bundle and CA_BUNDLE in image.dockerfile.secrets:
-        secrets[CA_BUNDLE] = Secret(file=bundle)
+    if bundle and CA_SECRET in image.dockerfile.secrets:
+        secrets[CA_SECRET] = Secret(file=bundle)
     found = {}
     for name, secret in secrets.items():
         if secret.env and secret.env not in os.environ:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -34,6 +34,7 @@ _SERVICE: Mapping[str, object] = {
     "command": ["sh", "-c", "trap exit TERM; sleep 9999 & wait"],
     "mounts": [{"source": "/usr", "target": "/usr"}],
     "health": {"command": "true"},
+    "restart": "no",
     "start_timeout": "120s",
     "stop_timeout": "1s",
 }
@@ -54,6 +55,18 @@ class Flavour:
     work: str
     """Where blobs are put before they are unpacked."""
 
+    says: str = "could not load the image probe of package probe-container: "
+    """How the sentence begins that tells of it."""
+
+    @property
+    def engine(self) -> str:
+        return "docker" if self.program == "dockerd" else "podman"
+
+    @property
+    def teller(self) -> str:
+        """The service in whose journal it is said why an image was not loaded."""
+        return "probe" if self.loader == "docker" else self.loader
+
 
 QUADLET = Flavour(
     target="el9",
@@ -61,9 +74,18 @@ QUADLET = Flavour(
     program="podman",
     storage="/var/lib/containers/storage",
     work="/var/tmp",
+    says="image probe of package probe-container was not loaded: ",
+)
+PODMAN = replace(QUADLET, target="el9-podman", loader="probe", says=Flavour.says)
+DOCKER = Flavour(
+    target="el9-docker",
+    loader="docker",
+    program="dockerd",
+    storage="/var/lib/docker",
+    work="/var/lib/docker",
 )
 
-FLAVOURS = (QUADLET,)
+FLAVOURS = (QUADLET, PODMAN, DOCKER)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,16 +97,21 @@ class Site:
     stored: StoredImage
 
     def running(self, service: str = "probe") -> str:
-        """The manifest digest that the container of ``service`` was started from."""
-        argv = ["podman", "inspect", "--format={{.ImageDigest}}", service]
-        return self.host.run(*argv, check=False).stdout.strip()
+        """The ID of the image that the container of ``service`` was started from."""
+        argv = [self.flavour.engine, "inspect", "--format={{.Image}}", service]
+        found = self.host.run(*argv, check=False).stdout.strip()
+        return f"sha256:{found.removeprefix('sha256:')}"
 
     def images(self) -> set[str]:
-        argv = ["podman", "images", "--all", "--format={{.Digest}}"]
+        """The IDs of what the engine has."""
+        argv = [self.flavour.engine, "images", "--all", "--no-trunc", "--format={{.ID}}"]
         return set(self.host.run(*argv).stdout.split())
 
     def loads(self) -> int:
-        """How many images podman has copied to its storage since the host was made."""
+        """How often the engine has copied an image to its storage."""
+        if self.flavour == DOCKER:
+            argv = ["docker", "events", "--since=1h", "--until=0s", "--filter=event=load"]
+            return len(self.host.run(*argv).stdout.splitlines())
         argv = ["podman", "events", "--stream=false", "--since=1h", "--filter=event=pull"]
         names = self.host.run(*argv, "--format={{.Name}}").stdout.splitlines()
         return sum(name.startswith("oci:") for name in names)
@@ -119,14 +146,14 @@ class Site:
 
     def said(self) -> str:
         self.host.run("journalctl", "--sync")
-        return self.host.journal(self.flavour.loader)
+        return self.host.journal(self.flavour.teller)
 
     def works(self) -> None:
         """A start succeeds, and everything is as if nothing had ever gone wrong."""
         host = self.host
         assert host.run("systemctl", "start", "probe").returncode == 0
-        assert self.running() == self.stored.manifest.digest
-        assert self.images() == {self.stored.manifest.digest}
+        assert self.running() == self.stored.id
+        assert self.images() == {self.stored.id}
         assert self.half() == [_BALLAST]
         status, report = self.check()
         assert (status, report["ok"], report["space"]) == (0, True, [])
@@ -208,7 +235,7 @@ def channel(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         _SERVICE,
         "1",
         target=request.param.target,
-        beside={"other": _SERVICE},
+        beside={"other": {**_SERVICE, "restart": "on-failure"}},
     )
     publish_metadata(repository)
     return Channel(flavour=request.param, repository=repository, stored=stored)
@@ -219,6 +246,8 @@ def site(tree: Path, channel: Channel) -> Iterator[Site]:
     with new_host(tree, cache_folder(), binds={channel.repository: "/srv/repo"}) as host:
         host.boot()
         host.path("/etc/yum.repos.d/containerpkg.repo").write_text(_REPO_FILE)
+        if channel.flavour == DOCKER:
+            host.run("systemctl", "enable", "--now", "docker")
         yield Site(host=host, flavour=channel.flavour, stored=channel.stored)
 
 
@@ -263,10 +292,9 @@ def test_no_space_for_the_load(site: Site) -> None:
         status, said = site.start()
         assert status == 1
         assert "no space left on device" in said
-        for unit in (flavour.loader, "probe"):
-            sentence = host.journal(unit).strip().splitlines()
-            [sentence] = [line for line in sentence if "was not loaded" in line][-1:]
-            assert "image probe of package probe-container was not loaded" in sentence
+        for unit in (flavour.teller, "probe"):
+            lines = host.journal(unit).splitlines()
+            [sentence] = [line for line in lines if re.search(flavour.says, line)][-1:]
             assert re.search(rf"{place} has (99|100) MiB free where \d+ MiB are needed", sentence)
             assert "make room" in sentence
         assert site.images() == set()
@@ -298,8 +326,9 @@ def test_an_engine_that_is_killed_during_the_load(site: Site) -> None:
     site.kill()
     site.ended()
     said = site.said()
-    assert "image probe of package probe-container was not loaded" in said
-    assert "KILL" in said
+    assert re.search(site.flavour.says, said)
+    if site.flavour != DOCKER:  # its client knows no more than that the daemon is gone
+        assert "by the signal KILL" in said
     assert site.images() == set()
     assert site.check()[1]["units"][0]["source"] == "package"
     site.works()
@@ -329,14 +358,15 @@ def test_two_starts_at_once_load_once(site: Site) -> None:
     assert {site.active("probe"), site.active("other")} <= {"activating", "inactive"}
     site.thaw()
     host.run("systemctl", "start", "probe", "other")
-    assert site.running("probe") == site.running("other") == site.stored.manifest.digest
+    assert site.running("probe") == site.running("other") == site.stored.id
     assert site.loads() == 1
     assert site.half() == [_BALLAST]
     site.works()
 
     # In one transaction of systemd.
     host.run("systemctl", "stop", "probe", "other")
-    host.run("podman", "image", "rm", "--all", "--force")
+    host.run(site.flavour.engine, "image", "rm", "--force", site.stored.id)
+    assert site.images() == set()
     host.run("systemctl", "start", "probe", "other")
     assert site.loads() == 2
     site.works()

@@ -154,14 +154,16 @@ class Site:
         assert host.run("systemctl", "start", "probe").returncode == 0
         assert self.running() == self.stored.id
         assert self.images() == {self.stored.id}
-        assert self.half() == [_BALLAST]
+        # Docker never comes back to a layer that it was killed over; podman removes it.
+        halves = [size for size in self.half() if size != _BALLAST]
+        assert len(self.half()) - len(halves) == 1
+        assert halves == [] or self.flavour == DOCKER
         status, report = self.check()
         assert (status, report["ok"], report["space"]) == (0, True, [])
 
     @property
     def cgroup(self) -> str:
-        argv = ["systemctl", "show", "--property=ControlGroup", "--value", self.flavour.loader]
-        return f"/sys/fs/cgroup{self.host.run(*argv).stdout.strip()}"
+        return f"/sys/fs/cgroup/system.slice/{self.flavour.loader}.service"
 
     def halt_half_way(self) -> None:
         """Start the service, and freeze what loads its image when half of it is there."""
@@ -196,7 +198,7 @@ class Site:
 _HALT = """
 systemctl start --no-block probe
 until set -- "$1" "$2" "$1"/overlay*/*/diff/ballast && [ -s "$3" ]; do :; done
-cgroup=/sys/fs/cgroup$(systemctl show --property=ControlGroup --value "$2")
+cgroup=/sys/fs/cgroup/system.slice/$2.service
 echo 1 > "$cgroup/cgroup.freeze"
 until grep --quiet 'frozen 1' "$cgroup/cgroup.events"; do :; done
 """
@@ -283,6 +285,8 @@ def test_no_space_for_the_load(site: Site) -> None:
     for place in dict.fromkeys((flavour.work, flavour.storage)):
         host.run("mkdir", "--parents", place)
         host.run("mount", "-t", "tmpfs", "-o", "size=100m,mode=1777", "tmpfs", place)
+        if flavour == DOCKER:
+            host.run("systemctl", "restart", "docker")
         status, report = site.check()
         assert status == 1
         [lack] = [space for space in report["space"] if not space["enough"]]
@@ -308,14 +312,22 @@ def test_no_space_for_the_load(site: Site) -> None:
 @pytest.mark.timeout(300)
 def test_an_engine_that_is_not_there_at_install(site: Site) -> None:
     host = site.host
-    host.run("mv", "/usr/bin/podman", "/usr/bin/podman.away")
+    if site.flavour == DOCKER:
+        host.run("systemctl", "stop", "docker.service", "docker.socket")
+    else:
+        host.run("mv", "/usr/bin/podman", "/usr/bin/podman.away")
     site.install()
     assert site.active("containerpkg-sync") == "inactive"
     assert host.run("rpm", "--verify", "containerpkg-runtime", "probe-container").stdout == ""
     status, report = site.check()
     assert (status, report["ok"]) == (1, False)
-    assert site.start()[0] != 0
-    host.run("mv", "/usr/bin/podman.away", "/usr/bin/podman")
+    [problem] = report["problems"]
+    assert problem.startswith(f"{site.flavour.engine} does not answer")
+    if site.flavour != DOCKER:  # which the unit has started
+        status, said = site.start()
+        assert status == 1
+        assert "podman" in said
+        host.run("mv", "/usr/bin/podman.away", "/usr/bin/podman")
     site.works()
 
 

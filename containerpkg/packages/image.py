@@ -31,7 +31,7 @@ from containerpkg.store.manifest import MANIFEST
 from containerpkg.templates import render
 from containerpkg.units.flavour import render_units
 from containerpkg.units.identity import FIREWALLD, TMPFILES, render_identity
-from containerpkg.units.quadlet import IMAGES, SYSTEM, UnitFile, fixed_reference
+from containerpkg.units.quadlet import IMAGES, QUADLET, SYSTEM, UnitFile, fixed_reference
 from containerpkg.units.sysconfig import render_sysconfig, sysconfig_path
 
 _REFERENCE = "org.opencontainers.image.ref.name"
@@ -97,6 +97,7 @@ def plan_image(
         digest=stored.manifest.digest,
         image_id=stored.config.digest,
         archive=archive,
+        neighbours=image.file.neighbours,
         project=project.root,
     )
     identity = render_identity(
@@ -113,7 +114,7 @@ def plan_image(
     shared = (SHARE,) if archived else BLOB_DIRECTORIES
     directories = _directories({*shared, IMAGES, home}, units, files)
     requires = [spec.dependency(layer_provide(blob)) for blob in required]
-    if services:
+    if services or (image.file.neighbours and target.neighbours):
         if not target.classic:  # which has no file triggers, and scriptlets instead
             requires.append(spec.dependency(RUNTIME))
         requires.append(spec.any_of(target.engine_requirement))
@@ -279,8 +280,21 @@ def _about(home: str, image: Image, stored: StoredImage, target: Target) -> Pack
             for blob in (layer.blob for layer in stored.layers)
         ],
         "services": sorted(image.file.services),
+        **_neighbours(image, target),
     }
     return PackageFile(target=f"{home}/image.json", content=_json(about))
+
+
+def _neighbours(image: Image, target: Target) -> dict[str, object]:
+    """The units of other deployments that take the image, and what they call it."""
+    if not (image.file.neighbours and target.neighbours):
+        return {}
+    return {
+        "neighbours": [
+            {"unit": f"{unit}.image", "reference": neighbour.reference or image.reference}
+            for unit, neighbour in sorted(image.file.neighbours.items())
+        ]
+    }
 
 
 def _configuration(
@@ -326,7 +340,7 @@ def _directories(
 
 
 def _is_dropin(path: str) -> bool:
-    return path.startswith(f"{SYSTEM}/") and path.endswith(".conf")
+    return path.startswith((f"{SYSTEM}/", f"{QUADLET}/")) and path.endswith(".conf")
 
 
 def _sorted(files: list[PackageFile]) -> tuple[PackageFile, ...]:

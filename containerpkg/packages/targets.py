@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from containerpkg.definitions.image import Payload
 from containerpkg.packages.archive import Compression
 from containerpkg.units.flavour import Flavour, Version
+from containerpkg.units.quadlet import DROPINS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +36,11 @@ class Target:
 
     classic: bool = False
     """Whether rpm is older than 4.13: no file triggers, no rich dependencies, payloads in gzip."""
+
+    @property
+    def neighbours(self) -> bool:
+        """Whether units of other deployments can take their image from a package."""
+        return self.units == "quadlet" and self.engine >= DROPINS
 
     @property
     def engine_requirement(self) -> tuple[str, ...]:

@@ -36,6 +36,17 @@ def find_unit_problems(
     problems: list[Problem] = []
     units: dict[str, UnitFile] = {}
     for image in images:
+        path = Path("images", image.name, "image.yaml")
+        if image.file.neighbours and not target.neighbours:
+            problems.append(
+                Problem(
+                    path=path,
+                    key="neighbours",
+                    message=f"left out for the target '{target.name}': only Quadlet of podman 5 "
+                    "and newer reads drop-ins",
+                    severity="warning",
+                )
+            )
         try:
             rendered = render_units(
                 image.name,
@@ -49,12 +60,12 @@ def find_unit_problems(
                 digest=_ANY_DIGEST,
                 image_id=_ANY_DIGEST,
                 archive=_ANY_ARCHIVE if has_archive(image, target) else None,
+                neighbours=image.file.neighbours,
                 project=project.root,
             )
             for name, service in image.file.services.items():
                 render_sysconfig(name, service.environment, project=project.root)
         except PackageError as error:
-            path = Path("images", image.name, "image.yaml")
             problems.append(Problem(path=path, message=error.message, hint=error.hint or ""))
         else:
             units |= {unit.path: unit for unit in rendered}

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, assert_never
 
+from containerpkg.definitions.image import Neighbour
 from containerpkg.definitions.service import Service
 from containerpkg.units import plain, quadlet
 from containerpkg.units.quadlet import UnitFile
@@ -30,6 +31,7 @@ def render_units(
     digest: str,
     image_id: str,
     archive: str | None = None,
+    neighbours: Mapping[str, Neighbour] | None = None,
     project: Path | None = None,
 ) -> tuple[UnitFile, ...]:
     """The files that make units of an image's services, sorted by path.
@@ -38,7 +40,7 @@ def render_units(
     manifest and ``image_id`` that of the configuration (``sha256:`` and 64 hexadecimal digits).
     ``archive`` is the host's docker-archive where there is no layout: an engine makes a manifest of
     its own for it, so the image goes by its ID. Service and unit names are the same in all
-    flavours; see :func:`quadlet.render_units`.
+    flavours; see :func:`quadlet.render_units`. ``neighbours`` are Quadlet's alone.
 
     Raises :class:`PackageError` for a value that no unit can carry.
     """
@@ -56,6 +58,7 @@ def render_units(
                 podman=engine,
                 pinned=pinned,
                 archive=archive,
+                neighbours=neighbours,
                 project=project,
             )
         case "podman":

@@ -33,6 +33,8 @@ class Layout(NamedTuple):
 
     layers: Tuple[Layer, ...]
     services: Tuple[str, ...]
+    neighbours: Tuple[str, ...] = ()
+    """What units of other deployments call the image, which they have tagged."""
 
     @property
     def repository(self) -> str:
@@ -62,6 +64,7 @@ def parse_layout(text: str) -> Layout:
         id=about["id"],
         layers=tuple(Layer(x["digest"], x["size"], x["package"]) for x in about["layers"]),
         services=tuple(about["services"]),
+        neighbours=tuple(x["reference"] for x in about.get("neighbours", ())),
     )
 
 

@@ -25,7 +25,7 @@ def verify(host: Host, engine: Engine, layout: Layout) -> None:
     damage = blobs.find_damage(host, layout)
     if damage:
         raise DamagedImage(blobs.describe(layout, damage))
-    names = (layout.kept, layout.reference)
+    names = (layout.kept, layout.reference, *layout.neighbours)
     State(host).add_loaded(Loaded(layout.name, layout.digest, layout.id, names))
 
 

@@ -88,14 +88,24 @@ def build_packages(
     stored: StoredImage,
     service: Mapping[str, object],
     stamp: str,
+    *,
+    neighbours: Mapping[str, object] | None = None,
 ) -> tuple[Path, ...]:
-    """The packages of an image ``probe`` with one service of that name, its own first."""
+    """The packages of an image ``probe``, its own first.
+
+    It has one service of its name unless that is empty, and ``neighbours`` as in image.yaml.
+    """
     image = Image(
         name="probe",
         folder=folder,
         dockerfile=Dockerfile(path=folder / "Dockerfile", stages=(), uses=()),
         file=ImageFile.model_validate(
-            {"summary": "Probe", "license": "MIT", "services": {"probe": service}}
+            {
+                "summary": "Probe",
+                "license": "MIT",
+                "services": {"probe": service} if service else {},
+                "neighbours": neighbours or {},
+            }
         ),
         repository=REPOSITORY,
         version="1.0",

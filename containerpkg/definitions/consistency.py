@@ -300,5 +300,7 @@ def _targets(service: Service) -> Iterator[tuple[tuple[str | int, ...], str]]:
         yield ("mounts", index, "target"), mount.target
     for index, config in enumerate(service.config):
         yield ("config", index, "target"), config.target
+    for name, target in service.secret_targets.items():
+        yield ("secrets", name), target
     for index, target in enumerate(service.tmpfs):
         yield ("tmpfs", index), target

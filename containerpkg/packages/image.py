@@ -90,6 +90,7 @@ def plan_image(
         services,
         flavour=target.units,
         engine=target.engine,
+        systemd=target.systemd,
         summary=image.file.summary,
         package=image.package,
         repository=image.repository,
@@ -280,9 +281,25 @@ def _about(home: str, image: Image, stored: StoredImage, target: Target) -> Pack
             for blob in (layer.blob for layer in stored.layers)
         ],
         "services": sorted(image.file.services),
+        **_secrets(image.file.services),
         **_neighbours(image, target),
     }
     return PackageFile(target=f"{home}/image.json", content=_json(about))
+
+
+def _secrets(services: Mapping[str, Service]) -> dict[str, object]:
+    """What the host has to have before a service starts."""
+    listed = [
+        {
+            "service": service,
+            "name": name,
+            **secret.model_dump(include={"source", "credential"}, exclude_none=True),
+            "target": services[service].secret_targets[name],
+        }
+        for service in sorted(services)
+        for name, secret in sorted(services[service].secrets.items())
+    ]
+    return {"secrets": listed} if listed else {}
 
 
 def _neighbours(image: Image, target: Target) -> dict[str, object]:

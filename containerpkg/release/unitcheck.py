@@ -53,6 +53,7 @@ def find_unit_problems(
                 image.file.services,
                 flavour=target.units,
                 engine=target.engine,
+                systemd=target.systemd,
                 summary=image.file.summary,
                 package=image.package,
                 repository=image.repository,

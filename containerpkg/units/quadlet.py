@@ -12,6 +12,7 @@ from containerpkg.definitions.service import Health, Mount, Service
 from containerpkg.errors import PackageError
 from containerpkg.templates import render
 from containerpkg.units import systemd
+from containerpkg.units.secrets import secret_bindings, secret_values
 from containerpkg.units.sysconfig import render_defaults, sysconfig_path
 from containerpkg.units.systemd import argument, names, setting
 
@@ -154,6 +155,7 @@ def common_values(name: str, service: Service, *, summary: str) -> dict[str, obj
         "stop_timeout": duration_seconds(service.stop_timeout),
         "restart": names(["no" if service.oneshot else service.restart]),
         "wanted_by": names(() if service.schedule else service.wanted_by),
+        **secret_values(name, service),
     }
 
 
@@ -163,6 +165,7 @@ def bindings(name: str, service: Service) -> tuple[str, ...]:
         *(_mount(mount) for mount in service.mounts),
         # A single file below /etc has a label that SELinux hides from containers.
         *(f"{config.host_path(name)}:{config.target}:ro,z" for config in service.config),
+        *secret_bindings(name, service),
     )
 
 

@@ -90,6 +90,7 @@ def build_packages(
     stamp: str,
     *,
     neighbours: Mapping[str, object] | None = None,
+    target: str = "el9",
 ) -> tuple[Path, ...]:
     """The packages of an image ``probe``, its own first.
 
@@ -112,7 +113,8 @@ def build_packages(
         parents=(),
         parent_references=(),
     )
-    file = ProjectFile(registry="registry.example/test", vendor="Tests")
+    about = {"registry": "registry.example/test", "vendor": "Tests", "target": target}
+    file = ProjectFile.model_validate(about)
     project = Project(root=folder, file=file, images=(image,))
     plans = [plan_image(project, image, stored, store, stamp=stamp)]
     plans += [plan_layer(store, layer.blob) for layer in stored.layers if has_package(layer)]

@@ -153,10 +153,12 @@ def test_a_stage_of_the_child_hides_what_onbuild_names(make_project: MakeProject
           "images/a/image.yaml": HEAD + "prepare: f\nservices:\n  s:\n    config:\n"
           "      - {source: f, target: /f}\n      - {source: g, target: /g, path: /etc/s/f}\n"
           "      - {source: no, target: /f/}\n      - {source: dir, target: /dir}\n"
-          "    volumes: {v: /v}\n    tmpfs: [/v]\n"
+          "    volumes: {v: /v}\n    tmpfs: [/v]\n    secrets: {x: {source: /x, target: /v/}}\n"
           "  t:\n    config:\n      - {source: f, target: /f, path: /etc/s/f}\n",
           "images/b/Dockerfile": BASE, "images/b/image.yaml": HEAD + "prepare: no\n",
-          "images/c/Dockerfile": BASE, "images/c/make": "#!/bin/sh", "images/c/image.yaml": HEAD + "prepare: make\n"},
+          "images/c/Dockerfile": BASE, "images/c/make": "#!/bin/sh", "images/c/image.yaml": HEAD + "prepare: make\n",
+          "images/d/Dockerfile": BASE, "images/d/image.yaml": HEAD +
+          "services: {d: {secrets: {x: {source: /a, credential: a}}}}\n"},
          ["images/a/image.yaml:3: prepare: f is not executable (chmod +x images/a/f)",
           "images/a/image.yaml:8: services.s.config[1].path: /etc/s/f is already a file of the service 's' "
           "of the image 'a' (give one of them another 'path:')",
@@ -164,7 +166,9 @@ def test_a_stage_of_the_child_hides_what_onbuild_names(make_project: MakeProject
           "images/a/image.yaml:9: services.s.config[2].target: something else is already mounted on /f",
           "images/a/image.yaml:10: services.s.config[3].source: dir is not a regular file",
           "images/a/image.yaml:12: services.s.tmpfs[0]: something else is already mounted on /v",
-          "images/b/image.yaml:3: prepare: there is no file no in the image's folder"]),
+          "images/a/image.yaml:13: services.s.secrets.x: something else is already mounted on /v",
+          "images/b/image.yaml:3: prepare: there is no file no in the image's folder",
+          "images/d/image.yaml:3: services.d.secrets.x: needs either 'source' or 'credential'"]),
         ({"images/a/Dockerfile": BASE, "images/a/image.yaml": HEAD +
           "services:\n  s:\n    ports:\n      - 80:80\n      - 127.0.0.1:80:81\n      - 80:80/udp\n"
           "      - 127.0.0.1:81:1\n      - 127.0.0.2:81:1\n  t:\n    ports: ['0.0.0.0:81:82']\n"},

@@ -330,6 +330,16 @@ def test_an_image_for_neighbours_alone_needs_what_their_units_do() -> None:
     assert plan(file, target="el9-docker").files == plan({}, target="el9-docker").files
 
 
+def test_the_host_is_told_which_secrets_it_has_to_have() -> None:
+    secrets = {"key": {"source": "/etc/pki/key", "target": "/key"}, "a": {"credential": "a.b"}}
+    made = plan({"services": {"redis": {"secrets": secrets}, "other": {}}})
+    about = next(f.content for f in made.files if f.target.endswith("/image.json"))
+    assert json.loads(str(about))["secrets"] == [
+        {"service": "redis", "name": "a", "credential": "a.b", "target": "/run/secrets/a"},
+        {"service": "redis", "name": "key", "source": "/etc/pki/key", "target": "/key"},
+    ]
+
+
 @pytest.mark.parametrize(
     ("target", "dist", "required"),
     [

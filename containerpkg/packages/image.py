@@ -57,12 +57,7 @@ def plan_image(
     Raises :class:`PackageError` for what RPM or a unit cannot carry.
     """
     target = TARGETS[project.file.target]
-    if target.classic and not has_archive(image, target):
-        raise PackageError(
-            f"image '{image.name}' has 'payload: layers', which hosts of the target "
-            f"'{target.name}' cannot load",
-            hint=f"leave 'payload' out of images/{image.name}/image.yaml",
-        )
+    check_payload(image, target)
     services = image.file.services
     nevra = Nevra(
         name=image.package,
@@ -169,6 +164,16 @@ def plan_image(
             project=project.root,
         ),
     )
+
+
+def check_payload(image: Image, target: Target) -> None:
+    """Raise :class:`PackageError` if hosts of ``target`` could not load what is in the package."""
+    if target.classic and not has_archive(image, target):
+        raise PackageError(
+            f"image '{image.name}' has 'payload: layers', which hosts of the target "
+            f"'{target.name}' cannot load",
+            hint=f"leave 'payload' out of images/{image.name}/image.yaml",
+        )
 
 
 def check_volumes(image: Image, config: Mapping[str, Any]) -> None:

@@ -9,7 +9,7 @@ from containerpkg import process
 from containerpkg.definitions.project import Image, Project
 from containerpkg.definitions.reading import PROJECT_FILE
 from containerpkg.errors import PackageError, Problem
-from containerpkg.packages.image import has_archive
+from containerpkg.packages.image import check_payload, has_archive
 from containerpkg.packages.targets import TARGETS
 from containerpkg.units.check import GENERATORS, check_units
 from containerpkg.units.flavour import render_units
@@ -28,7 +28,9 @@ def find_unit_problems(
     generators: Sequence[Path] = GENERATORS,
     run: process.Run = process.run,
 ) -> tuple[Problem, ...]:
-    """What is wrong with the units of ``images``; a note says what nobody here could check.
+    """What is wrong with the units of ``images`` on the project's target.
+
+    A warning says what is left out for the target, a note what nobody here could check.
 
     Paths are those of files in the project, or of the unit on a host.
     """
@@ -48,6 +50,7 @@ def find_unit_problems(
                 )
             )
         try:
+            check_payload(image, target)
             rendered = render_units(
                 image.name,
                 image.file.services,

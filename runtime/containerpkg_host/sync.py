@@ -120,8 +120,9 @@ class _Pass:
         pending = self._state.upgrades()
         loaded = any(one.image == layout.name for one in self._state.loaded().values())
         running = any(systemd.show(self._host, s).running for s in layout.services)
-        if not (running or loaded or any(s in pending for s in layout.services)):
-            return True
+        needed = running or any(s in pending for s in layout.services)
+        if not needed and not (loaded and engine.answers()):
+            return True  # its start loads it
         try:
             if layout.units == "quadlet":
                 loading.verify(self._host, engine, layout)

@@ -5,6 +5,7 @@ finished by the next, and a run that finds everything done does nothing.
 """
 
 from containerpkg_host import blobs, holdback, journal, loading, presets, rpmdb, systemd
+from containerpkg_host.engine import Engine
 from containerpkg_host.engines import Engines
 from containerpkg_host.errors import HostProblem
 from containerpkg_host.host import Host, remove
@@ -181,8 +182,7 @@ class _Pass:
             )
             self._state.begin_upgrade(change._replace(new=layout.digest))
             if change.old == old:
-                kept = f"{change.repository}:{change.old.replace(':', '-')}"
-                engine.tag(container.image_id, kept)
+                engine.tag(container.image_id, _kept(change))
             done = systemd.restart(self._host, service)
         elif pending:
             change = pending._replace(new=layout.digest)
@@ -211,9 +211,8 @@ class _Pass:
     def _roll_back(self, layout: Layout, change: Change, why: str) -> None:
         service, engine = change.service, self._engines.of(layout)
         unit = systemd.unit_name(service)
-        before = engine.reference(change.repository, change.old)
-        held = engine.inspect(before) if change.old else None
-        if not self._settings.roll_back or held is None or change.old == change.new:
+        gone = not self._before(change, engine)
+        if not self._settings.roll_back or gone or change.old == change.new:
             self._fail(f"{service} does not start with the image {change.new}: {why}", unit=unit)
             self._state.end_upgrade(service)
             return
@@ -230,7 +229,8 @@ class _Pass:
         """Have a service that was rolled back run the image it had."""
         change = self._state.rollbacks()[service]
         layout = self._layouts[change.image]
-        before = self._engines.of(layout).reference(change.repository, change.old)
+        engine = self._engines.of(layout)
+        before = self._before(change, engine) or engine.reference(change.repository, change.old)
         try:
             if layout.units == "quadlet":
                 podman = self._engines.podman.version()
@@ -259,6 +259,14 @@ class _Pass:
                 f"'containerpkg-host retry {service}' tries that one again"
             )
 
+    def _before(self, change: Change, engine: Engine) -> str:
+        """What the engine knows the image before by; empty if it has it no more."""
+        if not change.old:
+            return ""
+        # What came as an archive has another manifest in podman; the tag that it keeps is ours.
+        names = (engine.reference(change.repository, change.old), _kept(change))
+        return next((name for name in names if engine.inspect(name)), "")
+
     def _remove_layers(self) -> None:
         # A transaction that was cut off has put files there that rpm does not know of yet.
         kept = {package for one in self._layouts.values() for package in version_of(one).layers}
@@ -271,3 +279,8 @@ class _Pass:
             done = rpmdb.erase(self._host, package)
             if done.status == 0:
                 journal.info(f"package {package} is removed: no installed package requires it")
+
+
+def _kept(change: Change) -> str:
+    """The tag that the image before keeps in the engine."""
+    return f"{change.repository}:{change.old.replace(':', '-')}"

@@ -21,7 +21,9 @@ def _layout(root: Path) -> Layout:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(name)
         digests.append(f"sha256:{number}")
-    return Layout("probe", "probe-container", "1", "example/probe:1", *digests, (), ())
+    return Layout(
+        "probe", "probe-container", "1", "example/probe:1", *digests, (), (), "podman", "", ""
+    )
 
 
 def _look(root: Path, layout: Layout, times: int) -> list[blobs.Damage]:
@@ -47,7 +49,7 @@ def test_what_was_right_is_hashed_again_when_it_was_written_to(tmp_path: Path) -
     path = host.blobs / number
     path.write_text("konfig")
     wrong = hashlib.sha256(b"konfig").hexdigest()[:12]
-    damage = blobs.Damage(layout.id, "probe-container", f"has the content sha256:{wrong}")
+    damage = blobs.Damage(f"blob {layout.id[:19]}", "probe-container", f"has the content sha256:{wrong}")
     assert blobs.find_damage(host, layout) == [damage]
     path.unlink()
     assert blobs.find_damage(host, layout) == [damage._replace(how="is missing")]

@@ -49,7 +49,9 @@ def test_what_was_right_is_hashed_again_when_it_was_written_to(tmp_path: Path) -
     path = host.blobs / number
     path.write_text("konfig")
     wrong = hashlib.sha256(b"konfig").hexdigest()[:12]
-    damage = blobs.Damage(f"blob {layout.id[:19]}", "probe-container", f"has the content sha256:{wrong}")
+    damage = blobs.Damage(
+        f"blob {layout.id[:19]}", "probe-container", f"has the content sha256:{wrong}"
+    )
     assert blobs.find_damage(host, layout) == [damage]
     path.unlink()
     assert blobs.find_damage(host, layout) == [damage._replace(how="is missing")]

@@ -51,19 +51,24 @@ def load_plain(host: Host) -> List[PlainUnit]:
         except OSError:
             continue  # unreadable, as one that leads to nothing
         for command in keys.get(("Service", "ExecStart"), []):
-            run = parse_command(command, _environment(keys), path.stem)
+            run = parse_command(command, _environment(host, keys), path.stem)
             if run:
                 found.append(PlainUnit(path.stem, path, dropins, *run))
     return found
 
 
-def _environment(keys: Keys) -> Dict[str, str]:
-    values: Dict[str, str] = {}
-    for line in keys.get(("Service", "Environment"), []):
-        for word in _split(line):
-            name, _, value = word.partition("=")
-            values[name] = value
-    return values
+def _environment(host: Host, keys: Keys) -> Dict[str, str]:
+    """The variables of a service; what files say counts more."""
+    lines = list(keys.get(("Service", "Environment"), []))
+    for name in keys.get(("Service", "EnvironmentFile"), []):
+        path = host.root / name.lstrip("-").lstrip("/")
+        try:
+            text = path.read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            continue
+        lines += [line for line in text.splitlines() if not line.lstrip().startswith(("#", ";"))]
+    words = (word.partition("=") for line in lines for word in _split(line))
+    return {name: value for name, _, value in words}
 
 
 def _split(text: str) -> List[str]:
@@ -77,6 +82,7 @@ def parse_command(
     command: str, environment: Dict[str, str], name: str
 ) -> Optional[Tuple[str, str, str]]:
     """Engine, image and pull policy of a line of ``ExecStart=``; None if it runs none."""
+    means = {"%": "%", "N": name, "n": f"{name}.service", "p": name}
     words: List[str] = []
     for word in _split(command.lstrip("-@:+!|")):
         alone = re.fullmatch(r"\$([A-Za-z_]\w*)", word)
@@ -86,7 +92,6 @@ def parse_command(
         word = re.sub(
             r"\$\{([A-Za-z_]\w*)\}", lambda found: environment.get(found.group(1), ""), word
         )
-        means = {"%": "%", "N": name, "n": f"{name}.service", "p": name}
         words.append(re.sub("%([%Nnp])", lambda found: means[found.group(1)], word))
     engine = Path(words[0]).name if words else ""
     if engine not in ("podman", "docker"):

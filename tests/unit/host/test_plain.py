@@ -31,7 +31,7 @@ MISSING, NEVER, ALWAYS = "missing", "never", "always"
         ("docker run --health-cmd 'curl -f http://localhost' nginx", ("docker", "nginx", MISSING)),
         ("docker run --gpus all --use-api-socket nginx", ("docker", "nginx", MISSING)),
         (
-            "/usr/bin/podman run --cidfile=%t/%n.ctr-id --cgroups=no-conmon --rm -d --replace a/b:1",
+            "podman run --cidfile=%t/%n.ctr-id --cgroups=no-conmon --rm -d --replace a/b:1",
             ("podman", "a/b:1", MISSING),
         ),
         ("podman run --pull=newer --tls-verify=false a/b", ("podman", "a/b", "newer")),

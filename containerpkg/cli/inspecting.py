@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import click
@@ -102,35 +104,60 @@ def graph_command(
 
 
 @click.command("check", cls=options.Command)
+@click.option(
+    "--target",
+    "targets",
+    metavar="NAME",
+    multiple=True,
+    help="Family of hosts to check the units for; may be given again.",
+)
 @click.option("--strict", is_flag=True, help="Fail on warnings too.")
 @options.as_json
 @click.pass_context
-def check_command(context: click.Context, strict: bool, as_json: bool) -> int:
+def check_command(
+    context: click.Context, targets: tuple[str, ...], strict: bool, as_json: bool
+) -> int:
     """Find everything that is wrong without building, all at once.
 
-    Reads containerpkg.yaml, every image.yaml and every Dockerfile; renders every unit, and checks
-    them with podman's quadlet and systemd-analyze where those are installed.
+    Reads containerpkg.yaml, every image.yaml and every Dockerfile; renders every unit for the
+    project's target, or those that are named, and checks them with podman's quadlet and
+    systemd-analyze where those are installed.
 
     \b
-    Example:
+    Examples:
       containerpkg check --strict
+      containerpkg check --target el8 --target el9-docker
     """
     from containerpkg.definitions.check import find_problems, problems_data
     from containerpkg.definitions.load import find_root, load_project
     from containerpkg.errors import DefinitionError
     from containerpkg.release.unitcheck import find_unit_problems
 
+    named = [options.known_target(target) for target in dict.fromkeys(targets)]
     root = find_root(context.obj.folder)
     problems = find_problems(root)
     if not any(problem.severity == "error" for problem in problems):
         project = load_project(root)
-        problems = tuple(sorted((*problems, *find_unit_problems(project, project.images))))
+        found = {
+            target: find_unit_problems(
+                replace(project, file=project.file.model_copy(update={"target": target})),
+                project.images,
+            )
+            for target in named or [project.file.target]
+        }
+        if len(found) > 1:
+            found = {target: _named(target, each) for target, each in found.items()}
+        problems = tuple(sorted((*problems, *chain.from_iterable(found.values()))))
     if as_json:
         options.print_json(problems_data(problems))
     else:
         print_problems(problems)
     failing = {"error", "warning"} if strict else {"error"}
     return DefinitionError.exit_status if failing & {p.severity for p in problems} else 0
+
+
+def _named(target: str, problems: Sequence[Problem]) -> tuple[Problem, ...]:
+    return tuple(replace(one, message=f"{target}: {one.message}") for one in problems)
 
 
 def print_problems(problems: Sequence[Problem]) -> None:

@@ -108,10 +108,10 @@ def _base_warnings(reading: Reading) -> Iterator[Problem]:
 def _useless_warnings(reading: Reading) -> Iterator[Problem]:
     parents = {edge.parent for uses in reading.uses.values() for edge in uses.edges}
     for name, file in reading.files.items():
-        if not file.model.services and name not in parents:
+        if not (file.model.services or file.model.neighbours or name in parents):
             yield file.problem(
                 (),
-                "the image has no service and no other image is built from it",
+                "the image has no service and no neighbour, and no other image is built from it",
                 hint="add 'services:', or remove the image",
                 severity="warning",
             )

@@ -143,6 +143,8 @@ def _units(image: str, file: ImageFile) -> Iterator[tuple[tuple[str | int, ...],
     whose = f"the image '{image}'"
     if file.services:
         yield (), f"{image}-image", whose
+    for name in file.neighbours:
+        yield ("neighbours", name), f"{name}-image", f"the neighbour '{name}' of {whose}"
     for name, service in file.services.items():
         keys = ("services", name)
         yield keys, name, f"the service '{name}' of {whose}"
@@ -298,5 +300,7 @@ def _targets(service: Service) -> Iterator[tuple[tuple[str | int, ...], str]]:
         yield ("mounts", index, "target"), mount.target
     for index, config in enumerate(service.config):
         yield ("config", index, "target"), config.target
+    for name, target in service.secret_targets.items():
+        yield ("secrets", name), target
     for index, target in enumerate(service.tmpfs):
         yield ("tmpfs", index), target

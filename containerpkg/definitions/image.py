@@ -80,6 +80,24 @@ class ImageBuild(Model):
     """Identifiers of the project's secrets that this image's build gets."""
 
 
+class Neighbour(Model):
+    """A Quadlet unit NAME.image of another deployment, which takes its image from this package."""
+
+    reference: (
+        Annotated[
+            str,
+            matching(
+                r"^[a-z0-9][a-z0-9._:/-]*/[a-z0-9._/-]+:[A-Za-z0-9_][A-Za-z0-9_.-]*$",
+                "must be HOST/PATH:TAG, like quay.io/example/shop:1.0",
+                max_length=255,
+            ),
+        ]
+        | None
+    ) = None
+    """What that deployment calls the image where it does not name the unit; by default the
+    reference that it has here."""
+
+
 class ImageFile(Model):
     """The content of one ``image.yaml``."""
 
@@ -120,3 +138,7 @@ class ImageFile(Model):
 
     services: dict[Name, Service] = {}
     """Units by name; each runs one container of this image."""
+
+    neighbours: dict[Name, Neighbour] = {}
+    """Quadlet units NAME.image of other deployments, by name, that take their image from this
+    package instead of a registry; they need not be installed. Podman 5 and newer."""

@@ -141,6 +141,46 @@ class Mount(Model):
         return label
 
 
+class Secret(Model):
+    """A file of the host, such as a key or a password, that is in no image and no package.
+
+    The service gets a copy in memory when it starts, and does not start without.
+    """
+
+    source: AbsolutePath | None = None
+    """The host's file, which root can read. Either this or ``credential``."""
+
+    credential: (
+        Annotated[
+            str,
+            matching(
+                r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$",
+                "must be letters, digits and . _ - and must not begin with . or -",
+                max_length=128,
+            ),
+        ]
+        | None
+    ) = None
+    """The name of a systemd credential: the host has it in /etc/credstore, or in a drop-in. Needs
+    systemd 250, so not el7 and el8."""
+
+    target: AbsolutePath | None = None
+    """Where the container sees it, read-only; by default /run/secrets/NAME."""
+
+    owner: User = "root:root"
+    """Who owns the copy: the user, and after a colon the group, that reads it in the container;
+    numbers, or names that the host has too."""
+
+    mode: Mode = "0400"
+    """The permissions of the copy, in octal."""
+
+    @model_validator(mode="after")
+    def _comes_from_one_place(self) -> Secret:
+        if bool(self.source) == bool(self.credential):
+            raise ValueError("needs either 'source' or 'credential'")
+        return self
+
+
 class Health(Model):
     """How podman finds out whether the service answers."""
 
@@ -203,6 +243,9 @@ class Service(Model):
     config: tuple[ConfigFile, ...] = ()
     """Configuration files that the package installs."""
 
+    secrets: dict[Name, Secret] = {}
+    """Keys, certificates and passwords that the host has, by name."""
+
     environment: dict[Variable, Value] = {}
     """Defaults; the host's /etc/sysconfig/SERVICE overrides them."""
 
@@ -249,8 +292,16 @@ class Service(Model):
     def uncovered(self, paths: Iterable[str]) -> tuple[str, ...]:
         """Those of ``paths`` in the container on which nothing is mounted, sorted."""
         targets = [mount.target for mount in self.mounts] + [file.target for file in self.config]
+        targets += self.secret_targets.values()
         covered = {posixpath.normpath(p) for p in (*self.volumes.values(), *targets, *self.tmpfs)}
         return tuple(sorted({posixpath.normpath(path) for path in paths} - covered))
+
+    @property
+    def secret_targets(self) -> dict[str, str]:
+        """Where the container sees each secret, by name."""
+        return {
+            name: secret.target or f"/run/secrets/{name}" for name, secret in self.secrets.items()
+        }
 
     @property
     def oneshot(self) -> bool:

@@ -31,7 +31,7 @@ from containerpkg.store.manifest import MANIFEST
 from containerpkg.templates import render
 from containerpkg.units.flavour import render_units, runs_by
 from containerpkg.units.identity import FIREWALLD, TMPFILES, render_identity
-from containerpkg.units.quadlet import IMAGES, SYSTEM, UnitFile, fixed_reference
+from containerpkg.units.quadlet import IMAGES, QUADLET, SYSTEM, UnitFile, fixed_reference
 from containerpkg.units.sysconfig import render_sysconfig, sysconfig_path
 
 _REFERENCE = "org.opencontainers.image.ref.name"
@@ -57,12 +57,7 @@ def plan_image(
     Raises :class:`PackageError` for what RPM or a unit cannot carry.
     """
     target = TARGETS[project.file.target]
-    if target.classic and not has_archive(image, target):
-        raise PackageError(
-            f"image '{image.name}' has 'payload: layers', which hosts of the target "
-            f"'{target.name}' cannot load",
-            hint=f"leave 'payload' out of images/{image.name}/image.yaml",
-        )
+    check_payload(image, target)
     services = image.file.services
     nevra = Nevra(
         name=image.package,
@@ -90,6 +85,7 @@ def plan_image(
         services,
         flavour=target.units,
         engine=target.engine,
+        systemd=target.systemd,
         summary=image.file.summary,
         package=image.package,
         repository=image.repository,
@@ -97,6 +93,7 @@ def plan_image(
         digest=stored.manifest.digest,
         image_id=stored.config.digest,
         archive=archive,
+        neighbours=image.file.neighbours,
         project=project.root,
     )
     identity = render_identity(
@@ -113,7 +110,7 @@ def plan_image(
     shared = (SHARE,) if archived else BLOB_DIRECTORIES
     directories = _directories({*shared, IMAGES, home}, units, files)
     requires = [spec.dependency(layer_provide(blob)) for blob in required]
-    if services:
+    if services or (image.file.neighbours and target.neighbours):
         requires.append(spec.dependency(RUNTIME))
         requires.append(spec.any_of(target.engine_requirement))
     # Quadlet's units come before those below /usr, so one of the distribution would lose its name.
@@ -166,6 +163,16 @@ def plan_image(
             project=project.root,
         ),
     )
+
+
+def check_payload(image: Image, target: Target) -> None:
+    """Raise :class:`PackageError` if hosts of ``target`` could not load what is in the package."""
+    if target.classic and not has_archive(image, target):
+        raise PackageError(
+            f"image '{image.name}' has 'payload: layers', which hosts of the target "
+            f"'{target.name}' cannot load",
+            hint=f"leave 'payload' out of images/{image.name}/image.yaml",
+        )
 
 
 def check_volumes(image: Image, config: Mapping[str, Any]) -> None:
@@ -287,8 +294,37 @@ def _about(
         **({"archive": archive_name(target.compression)} if archive else {}),
         "layers": layers,
         "services": sorted(image.file.services),
+        **_secrets(image.file.services),
+        **_neighbours(image, target),
     }
     return PackageFile(target=f"{home}/image.json", content=_json(about))
+
+
+def _secrets(services: Mapping[str, Service]) -> dict[str, object]:
+    """What the host has to have before a service starts."""
+    listed = [
+        {
+            "service": service,
+            "name": name,
+            **secret.model_dump(include={"source", "credential"}, exclude_none=True),
+            "target": services[service].secret_targets[name],
+        }
+        for service in sorted(services)
+        for name, secret in sorted(services[service].secrets.items())
+    ]
+    return {"secrets": listed} if listed else {}
+
+
+def _neighbours(image: Image, target: Target) -> dict[str, object]:
+    """The units of other deployments that take the image, and what they call it."""
+    if not (image.file.neighbours and target.neighbours):
+        return {}
+    return {
+        "neighbours": [
+            {"unit": f"{unit}.image", "reference": neighbour.reference or image.reference}
+            for unit, neighbour in sorted(image.file.neighbours.items())
+        ]
+    }
 
 
 def _configuration(
@@ -334,7 +370,7 @@ def _directories(
 
 
 def _is_dropin(path: str) -> bool:
-    return path.startswith(f"{SYSTEM}/") and path.endswith(".conf")
+    return path.startswith((f"{SYSTEM}/", f"{QUADLET}/")) and path.endswith(".conf")
 
 
 def _sorted(files: list[PackageFile]) -> tuple[PackageFile, ...]:

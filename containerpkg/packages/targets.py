@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from containerpkg.definitions.image import Payload
 from containerpkg.packages.archive import Compression
 from containerpkg.units.flavour import Flavour, Version
+from containerpkg.units.quadlet import DROPINS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +25,9 @@ class Target:
     engine: Version
     """The oldest version (major, minor) of podman or docker that the units need."""
 
+    systemd: int
+    """The oldest version of systemd that the family has."""
+
     epoch: int = 0
     """The epoch with which the family's own podman packages reached that version."""
 
@@ -35,6 +39,11 @@ class Target:
 
     classic: bool = False
     """Whether rpm is older than 4.13: no file triggers, no rich dependencies, payloads in gzip."""
+
+    @property
+    def neighbours(self) -> bool:
+        """Whether units of other deployments can take their image from a package."""
+        return self.units == "quadlet" and self.engine >= DROPINS
 
     @property
     def engine_requirement(self) -> tuple[str, ...]:
@@ -58,14 +67,14 @@ class Target:
 
 _QUADLET = (
     # .image units exist since 4.8. EL 8.9 has 3:4.6.1, EL 8.10 and last 4:4.9.4.
-    Target(name="el8", dist=".el8", engine=(4, 8), epoch=4),
+    Target(name="el8", dist=".el8", engine=(4, 8), epoch=4, systemd=239),
     # EL 9.4 has 4:4.9.4, 9.5 has 4:5.2.2, 9.6 has 5:5.4.0, 9.7 has 6:5.6.0. CentOS Stream 9
     # once had 2:4.9.4 and 2:5.1.2, which no epoch tells apart from older ones.
-    Target(name="el9", dist=".el9", engine=(5, 0), epoch=4),
+    Target(name="el9", dist=".el9", engine=(5, 0), epoch=4, systemd=252),
     # EL 10.0 has 6:5.4.0, 10.2 has 7:5.8.2.
-    Target(name="el10", dist=".el10", engine=(5, 4), epoch=6),
+    Target(name="el10", dist=".el10", engine=(5, 4), epoch=6, systemd=257),
     # Fedora has had epoch 5 since before podman 5; Fedora 42 came with 5.4.
-    Target(name="fedora", dist=".fc", engine=(5, 4), epoch=5),
+    Target(name="fedora", dist=".fc", engine=(5, 4), epoch=5, systemd=257),
 )
 
 # A unit can wait for a healthy container since 4.7; older packages have another epoch.
@@ -86,6 +95,7 @@ _EL7 = Target(
     dist=".el7",
     units="docker",
     engine=(1, 13),
+    systemd=219,
     payload="archive",
     compression="gzip",
     classic=True,

@@ -195,6 +195,8 @@ class Packager:
                     f"image '{image.name}': {problem}",
                     hint=problem.hint or "'containerpkg check' shows all that is wrong",
                 )
+            if problem.severity == "warning":
+                self._progress.note(str(problem))
 
     def _summary(self, step: ImageStep, record: PackageRecord) -> PackagedImage:
         nevra = self._planner.plan(step.image, step.stored, record.stamp).nevra

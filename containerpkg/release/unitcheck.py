@@ -9,7 +9,7 @@ from containerpkg import process
 from containerpkg.definitions.project import Image, Project
 from containerpkg.definitions.reading import PROJECT_FILE
 from containerpkg.errors import PackageError, Problem
-from containerpkg.packages.image import has_archive
+from containerpkg.packages.image import check_payload, has_archive
 from containerpkg.packages.targets import TARGETS
 from containerpkg.units.check import GENERATORS, check_units
 from containerpkg.units.flavour import render_units
@@ -28,7 +28,9 @@ def find_unit_problems(
     generators: Sequence[Path] = GENERATORS,
     run: process.Run = process.run,
 ) -> tuple[Problem, ...]:
-    """What is wrong with the units of ``images``; a note says what nobody here could check.
+    """What is wrong with the units of ``images`` on the project's target.
+
+    A warning says what is left out for the target, a note what nobody here could check.
 
     Paths are those of files in the project, or of the unit on a host.
     """
@@ -36,12 +38,25 @@ def find_unit_problems(
     problems: list[Problem] = []
     units: dict[str, UnitFile] = {}
     for image in images:
+        path = Path("images", image.name, "image.yaml")
+        if image.file.neighbours and not target.neighbours:
+            problems.append(
+                Problem(
+                    path=path,
+                    key="neighbours",
+                    message=f"left out for the target '{target.name}': only Quadlet of podman 5 "
+                    "and newer reads drop-ins",
+                    severity="warning",
+                )
+            )
         try:
+            check_payload(image, target)
             rendered = render_units(
                 image.name,
                 image.file.services,
                 flavour=target.units,
                 engine=target.engine,
+                systemd=target.systemd,
                 summary=image.file.summary,
                 package=image.package,
                 repository=image.repository,
@@ -49,12 +64,12 @@ def find_unit_problems(
                 digest=_ANY_DIGEST,
                 image_id=_ANY_DIGEST,
                 archive=_ANY_ARCHIVE if has_archive(image, target) else None,
+                neighbours=image.file.neighbours,
                 project=project.root,
             )
             for name, service in image.file.services.items():
                 render_sysconfig(name, service.environment, project=project.root)
         except PackageError as error:
-            path = Path("images", image.name, "image.yaml")
             problems.append(Problem(path=path, message=error.message, hint=error.hint or ""))
         else:
             units |= {unit.path: unit for unit in rendered}

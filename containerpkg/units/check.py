@@ -49,12 +49,14 @@ def check_units(
         system.mkdir()
         for file in files:
             path = Path(file.path)
-            if path.parent == Path(QUADLET):
-                (quadlet / path.name).write_text(file.text)
-            elif path.is_relative_to(SYSTEM):
-                target = system / path.relative_to(SYSTEM)
-                target.parent.mkdir(parents=True, exist_ok=True)
-                target.write_text(file.text)
+            for place, folder in ((QUADLET, quadlet), (SYSTEM, system)):
+                if path.is_relative_to(place):
+                    target = folder / path.relative_to(place)
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    target.write_text(file.text)
+        # A drop-in alone says nothing to Quadlet, and the unit is another deployment's.
+        for dropins in quadlet.glob("*.image.d"):
+            dropins.with_suffix("").write_text("[Image]\nImage=registry.invalid/image:1\n")
         generated = any(quadlet.iterdir())
         if generated:
             checked = _generate(quadlet, system, podman, generators, run)

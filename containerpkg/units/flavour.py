@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, assert_never
 
+from containerpkg.definitions.image import Neighbour
 from containerpkg.definitions.service import Service
 from containerpkg.units import plain, quadlet
 from containerpkg.units.quadlet import UnitFile, fixed_reference
+from containerpkg.units.secrets import check_secrets
 
 Flavour = Literal["quadlet", "podman", "docker"]
 """Units that podman's generator makes, or systemd units that start podman or docker themselves."""
@@ -29,19 +31,24 @@ def render_units(
     tag: str,
     digest: str,
     image_id: str,
+    systemd: int,
     archive: str | None = None,
+    neighbours: Mapping[str, Neighbour] | None = None,
     project: Path | None = None,
 ) -> tuple[UnitFile, ...]:
     """The files that make units of an image's services, sorted by path.
 
-    ``engine`` is the oldest podman or docker that must understand them, ``digest`` is that of the
+    ``engine`` and ``systemd`` are the oldest podman or docker, and the oldest systemd, that must
+    understand them, ``digest`` is that of the
     manifest and ``image_id`` that of the configuration (``sha256:`` and 64 hexadecimal digits).
     ``archive`` is the host's docker-archive where there is no layout: an engine makes a manifest of
     its own for it, so the image goes by its ID. Service and unit names are the same in all
-    flavours; see :func:`quadlet.render_units`.
+    flavours; see :func:`quadlet.render_units`. ``neighbours`` are Quadlet's alone.
 
     Raises :class:`PackageError` for a value that no unit can carry.
     """
+    for name, service in services.items():
+        check_secrets(name, service, systemd)
     pinned = runs_by(
         flavour, engine, repository=repository, digest=digest, image_id=image_id, archive=archive
     )
@@ -58,6 +65,7 @@ def render_units(
                 podman=engine,
                 pinned=pinned,
                 archive=archive,
+                neighbours=neighbours,
                 project=project,
             )
         case "podman":

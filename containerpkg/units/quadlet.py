@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from containerpkg.definitions.image import Neighbour
 from containerpkg.definitions.model import duration_seconds
 from containerpkg.definitions.service import Health, Mount, Service
 from containerpkg.errors import PackageError
 from containerpkg.templates import render
 from containerpkg.units import systemd
+from containerpkg.units.secrets import secret_bindings, secret_values
 from containerpkg.units.sysconfig import render_defaults, sysconfig_path
 from containerpkg.units.systemd import argument, names, setting
 
@@ -25,6 +27,9 @@ SYSTEM = "/usr/lib/systemd/system"
 
 Podman = tuple[int, int]
 """The oldest podman (major, minor) that must understand the units."""
+
+DROPINS: Podman = (5, 0)
+"""The first podman whose Quadlet reads drop-ins."""
 
 
 @dataclass(frozen=True, kw_only=True, order=True)
@@ -47,6 +52,7 @@ def render_units(
     podman: Podman,
     pinned: str | None = None,
     archive: str | None = None,
+    neighbours: Mapping[str, Neighbour] | None = None,
     project: Path | None = None,
 ) -> tuple[UnitFile, ...]:
     """The files that make units of an image's services, sorted by path.
@@ -55,12 +61,11 @@ def render_units(
     ``digest`` is the manifest digest (``sha256:`` and 64 hexadecimal digits), ``pinned`` is what
     only this content is called, by default ``REPOSITORY@DIGEST``, ``archive`` a docker-archive on
     the host in place of a layout, ``project`` the root of the project whose templates come first.
-    An image without services has no units.
+    An image without services has no units, and only drop-ins for its ``neighbours``, which a podman
+    before :data:`DROPINS` does not get.
 
     Raises :class:`PackageError` for a value that no unit can carry.
     """
-    if not services:
-        return ()
     files: dict[str, str] = {}
 
     def add(path: str, template: str, values: Mapping[str, object]) -> None:
@@ -85,9 +90,17 @@ def render_units(
         # Its one key came with 5.3.
         "quadlet_section": podman >= (5, 3),
     }
-    longest = max(duration_seconds(service.start_timeout) for service in services.values())
-    add(f"{QUADLET}/{image}.image", "quadlet.image.j2", common | {"start_timeout": longest})
-    add(f"{SYSTEM}/{image}-image.service.d/50-containerpkg.conf", "image.service.conf.j2", common)
+    for unit, neighbour in (neighbours or {}).items() if podman >= DROPINS else ():
+        expected = neighbour.reference or f"{repository}:{tag}"
+        values = common | {"unit": names([unit]), "expected": argument(expected)}
+        add(neighbour_path(unit), "quadlet.neighbour.conf.j2", values)
+        dropin = f"{SYSTEM}/{unit}-image.service.d/50-containerpkg.conf"
+        add(dropin, "neighbour.service.conf.j2", values)
+    if services:
+        longest = max(duration_seconds(service.start_timeout) for service in services.values())
+        add(f"{QUADLET}/{image}.image", "quadlet.image.j2", common | {"start_timeout": longest})
+        dropin = f"{SYSTEM}/{image}-image.service.d/50-containerpkg.conf"
+        add(dropin, "image.service.conf.j2", common)
     for name, service in services.items():
         try:
             values = common | _container(image, name, service, summary=summary)
@@ -106,6 +119,11 @@ def render_units(
                 own = {"unit": names([unit]), "name": names([each])}
                 add(f"{QUADLET}/{unit}.{kind}", f"quadlet.{kind}.j2", common | own)
     return tuple(UnitFile(path=path, text=text) for path, text in sorted(files.items()))
+
+
+def neighbour_path(unit: str) -> str:
+    """The drop-in that has another deployment's ``UNIT.image`` take an image from this host."""
+    return f"{QUADLET}/{unit}.image.d/20-archive.conf"
 
 
 def fixed_reference(repository: str, digest: str) -> str:
@@ -137,6 +155,7 @@ def common_values(name: str, service: Service, *, summary: str) -> dict[str, obj
         "stop_timeout": duration_seconds(service.stop_timeout),
         "restart": names(["no" if service.oneshot else service.restart]),
         "wanted_by": names(() if service.schedule else service.wanted_by),
+        **secret_values(name, service),
     }
 
 
@@ -146,6 +165,7 @@ def bindings(name: str, service: Service) -> tuple[str, ...]:
         *(_mount(mount) for mount in service.mounts),
         # A single file below /etc has a label that SELinux hides from containers.
         *(f"{config.host_path(name)}:{config.target}:ro,z" for config in service.config),
+        *secret_bindings(name, service),
     )
 
 

@@ -47,6 +47,9 @@ class Layout(NamedTuple):
     archive: str
     """The file that has all of the image, in place of a layout; else empty."""
 
+    neighbours: Tuple[str, ...]
+    """What units of other deployments call the image, which they have tagged."""
+
     @property
     def engine(self) -> str:
         """The engine that the units use."""
@@ -83,6 +86,7 @@ def parse_layout(text: str) -> Layout:
         units=about["units"],
         runs=about["runs"],
         archive=about.get("archive", ""),
+        neighbours=tuple(x["reference"] for x in about.get("neighbours", ())),
     )
 
 

@@ -45,7 +45,7 @@ def verify(host: Host, engine: Engine, layout: Layout) -> None:
 
 
 def _record(engine: Engine, layout: Layout, engine_id: str = "") -> Loaded:
-    names = (layout.kept, layout.reference)
+    names = (layout.kept, layout.reference, *layout.neighbours)
     return Loaded(layout.name, layout.digest, layout.id, names, engine.name, engine_id)
 
 

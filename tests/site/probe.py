@@ -91,10 +91,12 @@ def build_packages(
     *,
     target: str = "el9",
     beside: Mapping[str, Mapping[str, object]] | None = None,
+    neighbours: Mapping[str, object] | None = None,
 ) -> tuple[Path, ...]:
-    """The packages of an image ``probe`` with a service of that name, its own first.
+    """The packages of an image ``probe``, its own first.
 
-    ``beside`` are more services of the image, by name.
+    It has one service of its name unless that is empty, more services by name in ``beside``, and
+    ``neighbours`` as in image.yaml.
     """
     image = Image(
         name="probe",
@@ -104,7 +106,8 @@ def build_packages(
             {
                 "summary": "Probe",
                 "license": "MIT",
-                "services": {"probe": service, **(beside or {})},
+                "services": {**({"probe": service} if service else {}), **(beside or {})},
+                "neighbours": neighbours or {},
             }
         ),
         repository=REPOSITORY,
@@ -112,7 +115,8 @@ def build_packages(
         parents=(),
         parent_references=(),
     )
-    file = ProjectFile(registry="registry.example/test", vendor="Tests", target=target)
+    about = {"registry": "registry.example/test", "vendor": "Tests", "target": target}
+    file = ProjectFile.model_validate(about)
     project = Project(root=folder, file=file, images=(image,))
     plans = [plan_image(project, image, stored, store, stamp=stamp)]
     plans += [plan_layer(store, layer.blob) for layer in stored.layers if has_package(layer)]

@@ -18,6 +18,7 @@ import pytest
 
 from containerpkg import errors
 from containerpkg.cli.root import _COMMANDS
+from tests.unit.conftest import MakeProject
 
 ROOT = Path(__file__).parents[3]
 PROGRAM = (sys.executable, "-m", "containerpkg")
@@ -140,6 +141,48 @@ def test_the_statuses_are_all_different_and_documented() -> None:
         errors.DefinitionError.exit_status,
         *statuses,
     }
+
+
+def test_check_says_what_each_target_cannot_carry(make_project: MakeProject) -> None:
+    image = (
+        "summary: An image\nlicense: MIT\nservices:\n  app:\n    networks: [a, b]\n"
+        "    secrets: {key: {credential: app.key}}\n"
+    )
+    shop = "summary: An image\nlicense: MIT\npayload: layers\nneighbours: {shop: {}}\n"
+    root = make_project(
+        {
+            "images/app/Dockerfile": "FROM scratch\n",
+            "images/app/image.yaml": image,
+            "images/shop/Dockerfile": "FROM scratch\n",
+            "images/shop/image.yaml": shop,
+        }
+    )
+    targets = [f"--target={name}" for name in ("el9", "el8", "el7", "el9-docker", "el9")]
+    done = containerpkg("--directory", str(root), "check", "--json", *targets)
+    assert done.returncode == errors.DefinitionError.exit_status
+    told = [
+        (problem["severity"], problem["file"], problem["message"])
+        for problem in json.loads(done.stdout)
+        if problem["severity"] != "note"
+    ]
+    app, shop = "images/app/image.yaml", "images/shop/image.yaml"
+    credential = "service 'app': the secret 'key' is a credential, which systemd {} of the target "
+    left_out = "left out for the target '{0}': only Quadlet of podman 5 and newer reads drop-ins"
+    assert told == [
+        ("error", app, f"el7: {credential.format(219)}does not know"),
+        ("error", app, f"el8: {credential.format(239)}does not know"),
+        (
+            "error",
+            shop,
+            "el7: image 'shop' has 'payload: layers', which hosts of the target 'el7' cannot load",
+        ),
+        *(
+            ("warning", shop, f"{name}: {left_out.format(name)}")
+            for name in ("el7", "el8", "el9-docker")
+        ),
+    ]
+    done = containerpkg("--directory", str(root), "check", "--target=el6")
+    assert (done.returncode, done.stdout) == (errors.UsageError.exit_status, "")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

@@ -140,14 +140,25 @@ def test_a_stage_of_the_child_hides_what_onbuild_names(make_project: MakeProject
           "of the volume 'b-c' of the image 'a' (unit names are shared by all images of a project; rename one)",
           "images/b/image.yaml: b-image.service is already the unit of the service 'b-image' of the image 'a' "
           "(unit names are shared by all images of a project; rename one)"]),
+        ({"images/a/Dockerfile": BASE, "images/a/image.yaml": HEAD + "neighbours: {b: {}, c: {}, d: {}}\n",
+          "images/b/Dockerfile": BASE, "images/b/image.yaml": HEAD + SERVICE % "s" + "neighbours:\n  c: {}\n",
+          "images/c/Dockerfile": BASE, "images/c/image.yaml": HEAD + "neighbours: {e: {reference: shop:1}}\n"},
+         ["images/b/image.yaml: b-image.service is already the unit of the neighbour 'b' of the image 'a' "
+          "(unit names are shared by all images of a project; rename one)",
+          "images/b/image.yaml:5: neighbours.c: c-image.service is already the unit of the neighbour 'c' "
+          "of the image 'a' (unit names are shared by all images of a project; rename one)",
+          "images/c/image.yaml:3: neighbours.e.reference: must be HOST/PATH:TAG, like "
+          "quay.io/example/shop:1.0, not 'shop:1'"]),
         ({"images/a/Dockerfile": BASE, "images/a/f": "", "images/a/g": "", "images/a/dir/x": "",
           "images/a/image.yaml": HEAD + "prepare: f\nservices:\n  s:\n    config:\n"
           "      - {source: f, target: /f}\n      - {source: g, target: /g, path: /etc/s/f}\n"
           "      - {source: no, target: /f/}\n      - {source: dir, target: /dir}\n"
-          "    volumes: {v: /v}\n    tmpfs: [/v]\n"
+          "    volumes: {v: /v}\n    tmpfs: [/v]\n    secrets: {x: {source: /x, target: /v/}}\n"
           "  t:\n    config:\n      - {source: f, target: /f, path: /etc/s/f}\n",
           "images/b/Dockerfile": BASE, "images/b/image.yaml": HEAD + "prepare: no\n",
-          "images/c/Dockerfile": BASE, "images/c/make": "#!/bin/sh", "images/c/image.yaml": HEAD + "prepare: make\n"},
+          "images/c/Dockerfile": BASE, "images/c/make": "#!/bin/sh", "images/c/image.yaml": HEAD + "prepare: make\n",
+          "images/d/Dockerfile": BASE, "images/d/image.yaml": HEAD +
+          "services: {d: {secrets: {x: {source: /a, credential: a}}}}\n"},
          ["images/a/image.yaml:3: prepare: f is not executable (chmod +x images/a/f)",
           "images/a/image.yaml:8: services.s.config[1].path: /etc/s/f is already a file of the service 's' "
           "of the image 'a' (give one of them another 'path:')",
@@ -155,7 +166,9 @@ def test_a_stage_of_the_child_hides_what_onbuild_names(make_project: MakeProject
           "images/a/image.yaml:9: services.s.config[2].target: something else is already mounted on /f",
           "images/a/image.yaml:10: services.s.config[3].source: dir is not a regular file",
           "images/a/image.yaml:12: services.s.tmpfs[0]: something else is already mounted on /v",
-          "images/b/image.yaml:3: prepare: there is no file no in the image's folder"]),
+          "images/a/image.yaml:13: services.s.secrets.x: something else is already mounted on /v",
+          "images/b/image.yaml:3: prepare: there is no file no in the image's folder",
+          "images/d/image.yaml:3: services.d.secrets.x: needs either 'source' or 'credential'"]),
         ({"images/a/Dockerfile": BASE, "images/a/image.yaml": HEAD +
           "services:\n  s:\n    ports:\n      - 80:80\n      - 127.0.0.1:80:81\n      - 80:80/udp\n"
           "      - 127.0.0.1:81:1\n      - 127.0.0.2:81:1\n  t:\n    ports: ['0.0.0.0:81:82']\n"},
@@ -183,8 +196,8 @@ def test_a_stage_of_the_child_hides_what_onbuild_names(make_project: MakeProject
           "images/b/image.yaml": HEAD + "prepare: no\n"},
          ["containerpkg.yaml: vendor: is missing (add 'vendor: …')",
           "images/a/Dockerfile:1: FROM takes IMAGE or IMAGE AS NAME",
-          "images/a/image.yaml:3: x: is not a known key (known here: build, description, license, package, "
-          "packaged, payload, prepare, services, summary, url, users, version)",
+          "images/a/image.yaml:3: x: is not a known key (known here: build, description, license, neighbours, "
+          "package, packaged, payload, prepare, services, summary, url, users, version)",
           "images/b/image.yaml:3: prepare: there is no file no in the image's folder"]),
     ],
 )  # fmt: skip
@@ -252,7 +265,7 @@ warning: images/a/Dockerfile:1: FROM base is docker.io/library/base, not this pr
   hint: for images/base write quay.io/example/base
 warning: images/a/Dockerfile:2: FROM debian:12 can be another image tomorrow
   hint: add its digest: NAME:TAG@sha256:…
-warning: images/a/image.yaml: the image has no service and no other image is built from it
+warning: images/a/image.yaml: the image has no service and no neighbour, and no other image is built from it
   hint: add 'services:', or remove the image
 warning: images/base/image.yaml:3: build.args.OTHER: the Dockerfile has no 'ARG OTHER'
 error: images/s/Dockerfile:1: FROM quay.io/example/nobody: there is no image 'nobody' in images/

@@ -23,6 +23,7 @@ LAYOUT = Layout(
     units="quadlet",
     runs="example/probe@sha256:1",
     archive="",
+    neighbours=(),
 )
 FULL = SpaceFinding("/a", 300 << 20, 99 << 20)
 ROOM = SpaceFinding("/b", 1 << 20, 1 << 20)

@@ -1,3 +1,4 @@
+import json
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import get_args
@@ -311,6 +312,39 @@ def test_the_files_of_an_image_with_a_service() -> None:
 
 
 DOCKER = "(docker-ce >= 3:25.0 or moby-engine >= 25.0 or docker >= 25.0)"
+
+
+def test_an_image_for_neighbours_alone_needs_what_their_units_do() -> None:
+    file: dict[str, object] = {"neighbours": {"shop": {}, "cache": {"reference": "a.example/b:1"}}}
+    made = plan(file)
+    units = [f.target for f in made.files if not f.target.startswith("/usr/share/containerpkg")]
+    assert units == [
+        "/usr/lib/systemd/system/cache-image.service.d/50-containerpkg.conf",
+        "/usr/lib/systemd/system/shop-image.service.d/50-containerpkg.conf",
+        "/usr/share/containers/systemd/cache.image.d/20-archive.conf",
+        "/usr/share/containers/systemd/shop.image.d/20-archive.conf",
+    ]
+    assert set(made.directories) >= {unit.rpartition("/")[0] for unit in units}
+    assert [line for line in made.spec.splitlines() if line.startswith(("Requires", "Conflicts"))][
+        1:
+    ] == ["Requires: containerpkg-runtime", "Requires: podman >= 4:5.0"]
+    about = next(f.content for f in made.files if f.target.endswith("/image.json"))
+    assert json.loads(str(about))["neighbours"] == [
+        {"unit": "cache.image", "reference": "a.example/b:1"},
+        {"unit": "shop.image", "reference": "quay.io/foreman/redis:7.0"},
+    ]
+    # Where nothing reads drop-ins there is nothing of it.
+    assert plan(file, target="el9-docker").files == plan({}, target="el9-docker").files
+
+
+def test_the_host_is_told_which_secrets_it_has_to_have() -> None:
+    secrets = {"key": {"source": "/etc/pki/key", "target": "/key"}, "a": {"credential": "a.b"}}
+    made = plan({"services": {"redis": {"secrets": secrets}, "other": {}}})
+    about = next(f.content for f in made.files if f.target.endswith("/image.json"))
+    assert json.loads(str(about))["secrets"] == [
+        {"service": "redis", "name": "a", "credential": "a.b", "target": "/run/secrets/a"},
+        {"service": "redis", "name": "key", "source": "/etc/pki/key", "target": "/key"},
+    ]
 
 
 @pytest.mark.parametrize(

@@ -30,5 +30,22 @@ def test_a_machine_without_quadlet_finds_what_it_can_and_says_so(make_project) -
         ),
     )
     assert find_unit_problems(project, project.images, generators=[]) == (bad, unchecked)
+    # What a target leaves out is said, and is no error.
+    neighbours = (root / "images/app/image.yaml").read_text() + "neighbours: {shop: {}}\n"
+    (root / "images/app/image.yaml").write_text(neighbours)
+    (root / "containerpkg.yaml").write_text(
+        (root / "containerpkg.yaml").read_text() + "target: el8\n"
+    )
+    older = load_project(root)
+    assert find_unit_problems(older, [older.image("app")], generators=[]) == (
+        Problem(
+            path=Path("images/app/image.yaml"),
+            key="neighbours",
+            message="left out for the target 'el8': only Quadlet of podman 5 and newer reads "
+            "drop-ins",
+            severity="warning",
+        ),
+        unchecked,
+    )
     # Where there are no units, none was left out.
     assert find_unit_problems(project, [project.image("bad")], generators=[]) == (bad,)

@@ -69,6 +69,15 @@ def test_units_go_through_quadlet_and_then_through_systemd(tmp_path: Path) -> No
     ]
 
 
+def test_a_drop_in_is_read_with_a_stand_in_for_its_unit(tmp_path: Path) -> None:
+    fake = Fake(["quadlet-generator[7]: converting"], None)
+    generator = tmp_path / "quadlet"
+    generator.touch()
+    dropin = UnitFile(path=f"{QUADLET}/b.image.d/20-archive.conf", text="[Image]\n")
+    assert check_units([dropin], podman=(5, 4), generators=[generator], run=fake).problems
+    assert fake.seen[2] == ("b.image", "b.image.d")
+
+
 def test_complaints_of_both(tmp_path: Path) -> None:
     complaint = "quadlet-generator[7]: converting \"a.container\": unsupported key 'X'"
     fake = Fake([LOADING, complaint], lambda _: [])

@@ -22,6 +22,7 @@ def units(
         tag="1.0",
         digest=f"sha256:{64 * 'a'}",
         image_id=f"sha256:{64 * 'b'}",
+        systemd=252,
     )
     # The digests short, for the eye.
     return {

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from containerpkg.definitions.image import Neighbour
 from containerpkg.definitions.service import Service
 from containerpkg.errors import PackageError
 from containerpkg.units.quadlet import UnitFile, render_units
@@ -11,7 +12,12 @@ from containerpkg.units.sysconfig import render_sysconfig
 DIGEST = "sha256:" + 64 * "a"
 
 
-def units(services: dict[str, dict[str, object]], *, podman: tuple[int, int] = (5, 0)):
+def units(
+    services: dict[str, dict[str, object]],
+    *,
+    podman: tuple[int, int] = (5, 0),
+    neighbours: dict[str, dict[str, object]] | None = None,
+):
     made = render_units(
         "redis",
         {name: Service.model_validate(service) for name, service in services.items()},
@@ -21,6 +27,7 @@ def units(services: dict[str, dict[str, object]], *, podman: tuple[int, int] = (
         tag="1.0",
         digest=DIGEST,
         podman=podman,
+        neighbours={n: Neighbour.model_validate(v) for n, v in (neighbours or {}).items()},
     )
     # The digest short, for the eye.
     return tuple(replace(file, text=file.text.replace(64 * "a", "aaa*")) for file in made)
@@ -394,6 +401,51 @@ def test_services_of_an_image_share_its_image_unit_and_their_volumes() -> None:
         "worker.container",
     ]
     assert "TimeoutStartSec=3600\n" in files[4].text
+
+
+def test_a_unit_of_another_deployment_is_pointed_at_the_image_on_disk() -> None:
+    theirs: dict[str, dict[str, object]] = {"cache": {"reference": "docker.io/library/redis:7"}}
+    system, quadlet = units({}, podman=(5, 4), neighbours=theirs)
+    assert system == UnitFile(
+        path="/usr/lib/systemd/system/cache-image.service.d/50-containerpkg.conf",
+        text="""\
+# Part of the package redis-container, whose next version replaces it.
+# Podman is asked for the image at every start of a container, so that the first start after an
+# update takes what the update brought.
+
+[Service]
+RemainAfterExit=no
+""",
+    )
+    assert quadlet == UnitFile(
+        path="/usr/share/containers/systemd/cache.image.d/20-archive.conf",
+        text="""\
+# Part of the package redis-container, whose next version replaces it.
+# cache.image, of whatever deployment, takes its image from this host's disk; no registry is
+# asked. An empty file of this name in /etc/containers/systemd/cache.image.d undoes it.
+
+[Image]
+Image=oci:/usr/share/containerpkg/images/redis:quay.io/foreman/redis:sha256-aaa*
+# A digest: containers that name the unit run this content and no other.
+ImageTag=quay.io/foreman/redis@sha256:aaa*
+
+[Service]
+# What podman has is not copied again. The tag is for containers that do not name the unit.
+ExecCondition=/bin/sh -c '! { /usr/bin/podman image exists "$$1" && \
+/usr/bin/podman tag "$$1" "$$2"; }' sh quay.io/foreman/redis@sha256:aaa* docker.io/library/redis:7
+# Blobs are what they should be, or podman does not get to see them.
+ExecStartPre=/usr/libexec/containerpkg/containerpkg-host verify redis
+ExecStartPost=/usr/bin/podman tag quay.io/foreman/redis@sha256:aaa* docker.io/library/redis:7
+
+[Quadlet]
+DefaultDependencies=false
+""",
+    )
+    # By default it is called there as it is here.
+    (_, quadlet) = units({}, neighbours={"cache": {}})
+    assert "tag quay.io/foreman/redis@sha256:aaa* quay.io/foreman/redis:1.0\n" in quadlet.text
+    # Podman 4 would not read it.
+    assert units({}, podman=(4, 8), neighbours=theirs) == ()
 
 
 def test_an_image_without_services_has_no_units() -> None:

@@ -117,8 +117,10 @@ class SimulatedPodman(SimulatedEngine):
         if words == ["--version"]:
             return Done(0, f"podman version {self.version}\n")
         if words[0] == "ps":
-            assert words[-1] == "--filter=label=PODMAN_SYSTEMD_UNIT=probe.service"
-            return Done(0, "abc\n" if self.container else "")
+            label, _, unit = words[-1].rpartition("=")
+            assert label == "--filter=label=PODMAN_SYSTEMD_UNIT"
+            there = self.container and unit == self.container.label
+            return Done(0, "abc\n" if there else "")
         if words == ["rm", "--force", "abc"]:
             self.container = None
             return Done(0)

@@ -30,8 +30,14 @@ ARCHIVE = "usr/share/containerpkg/images/probe/image.tar.zst"
 QUADLET = "usr/share/containers/systemd/probe.container"
 PLAIN = "usr/lib/systemd/system/probe.service"
 UNITS = ("quadlet", "podman", "docker")
-KINDS = (*UNITS, *(f"{units}-archive" for units in UNITS), "docker-archive-by-id")
-"""Flavours of units; how the image is kept; and what el7's docker is told to run."""
+KINDS = (
+    *UNITS,
+    *(f"{units}-archive" for units in UNITS),
+    "docker-archive-by-id",
+    "docker-containerd",
+    "docker-containerd-archive",
+)
+"""Flavours of units, how the image is kept, what el7's docker is told to run, docker's store."""
 
 
 class Killed(Exception):
@@ -70,6 +76,9 @@ class Simulated:
     die_at: int = -1
     """The number of the call that is the last."""
 
+    def __post_init__(self) -> None:
+        self.docker.containerd = "containerd" in self.kind
+
     @property
     def host(self) -> Host:
         """What containerpkg-host is given."""
@@ -99,7 +108,7 @@ class Simulated:
         """What the unit names the image of a version by."""
         if self.kind in ("quadlet", "podman"):
             return pinned(version)
-        by_tag = self.kind in ("docker", "docker-archive")
+        by_tag = self.units == "docker" and not self.kind.endswith("by-id")
         return kept(version) if by_tag else sha(f"config {version}")
 
     def install(self, version: str) -> None:
@@ -301,10 +310,9 @@ class Simulated:
         return self.podman(words)
 
     def _docker(self, words: list[str]) -> Done:
-        if words[0] == "load" and self.docker.answers:
+        if words[0] == "load":
             assert words == ["load", f"--input={self.root / ARCHIVE}"]
-            self.docker.keep(self.installed)
-            return Done(0)
+            return self.docker.load_archive(self.installed)
         return self.docker(words)
 
     def _rpm(self, words: list[str]) -> Done:

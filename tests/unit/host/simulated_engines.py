@@ -54,9 +54,13 @@ class SimulatedEngine:
 
     container: Container | None = None
 
+    def identity(self, version: str) -> str:
+        """What it calls the image of a version."""
+        return sha(f"config {version}")
+
     def find(self, name: str) -> str:
         """The version that ``name`` means, or none."""
-        every = ((v, {sha(f"config {v}"), *names}) for v, names in self.images.items())
+        every = ((v, {self.identity(v), *names}) for v, names in self.images.items())
         return next((version for version, names in every if name in names), "")
 
     def keep(self, version: str, *names: str) -> None:
@@ -150,6 +154,23 @@ class SimulatedDocker(SimulatedEngine):
     name: ClassVar[str] = "docker"
     answers: bool = True
     containerd: bool = False
+    """Whether it keeps images as they were sent, and calls them by their manifests."""
+
+    archived: set[str] = field(default_factory=set)
+    """For what came without a manifest containerd has made one."""
+
+    def identity(self, version: str) -> str:
+        if not self.containerd:
+            return super().identity(version)
+        return sha(f"{'docker ' if version in self.archived else ''}manifest {version}")
+
+    def load_archive(self, version: str) -> Done:
+        """``docker load`` of a file"""
+        if not self.answers:
+            return self._unreachable()
+        self.archived.add(version)
+        self.keep(version)
+        return Done(0)
 
     def load(self, write: Write) -> Done:
         """``docker load`` of a stream"""
@@ -185,12 +206,12 @@ class SimulatedDocker(SimulatedEngine):
             driver = "io.containerd.snapshotter.v1" if self.containerd else "overlay2"
             return Done(0, f"Server:\n Storage Driver: overlay2\n  driver-type: {driver}\n")
         if words == ["image", "ls", "--all", "--no-trunc"]:
-            return Done(0, "".join(f"{sha(f'config {v}')}\n" for v in self.images))
+            return Done(0, "".join(f"{self.identity(v)}\n" for v in self.images))
         if words == ["container", "inspect", "probe"] and self.container:
             health = {"Status": "healthy" if self.container.healthy else "unhealthy"}
             data = {
                 "Name": "/probe",
-                "Image": sha(f"config {self.container.version}"),
+                "Image": self.identity(self.container.version),
                 "Config": {"Labels": {"containerpkg.unit": self.container.label}},
                 "State": {"Running": True, "Health": health},
             }
@@ -202,7 +223,7 @@ class SimulatedDocker(SimulatedEngine):
             found = [version for version in map(self.find, words[2:]) if version]
             images = [
                 {
-                    "Id": sha(f"config {version}"),
+                    "Id": self.identity(version),
                     "RepoTags": sorted(self.images[version]),
                     "RootFS": {"Layers": [sha(f"plain layer {version}")]},
                 }

@@ -14,6 +14,8 @@ from containerpkg_host.errors import HostProblem
 from containerpkg_host.host import Host, Settings, parse_settings
 from containerpkg_host.layout import Layout
 
+from tests.unit.host.test_explaining import LAYOUT
+
 
 def _layout(root: Path) -> Layout:
     digests = []
@@ -23,9 +25,8 @@ def _layout(root: Path) -> Layout:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(name)
         digests.append(f"sha256:{number}")
-    return Layout(
-        "probe", "probe-container", "1", "example/probe:1", *digests, (), (), "podman", "", "", ()
-    )
+    manifest, config = digests
+    return LAYOUT._replace(digest=manifest, id=config)
 
 
 def _look(root: Path, layout: Layout, times: int) -> list[blobs.Damage]:

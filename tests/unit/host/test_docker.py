@@ -16,6 +16,8 @@ from containerpkg_host.door import Done, Write
 from containerpkg_host.host import Host
 from containerpkg_host.layout import Layer, Layout
 
+from tests.unit.host.test_explaining import LAYOUT
+
 CONTENTS = ("manifest", "config", "layer 1", "layer 2", "layer 3")
 HEX = {text: hashlib.sha256(text.encode()).hexdigest() for text in CONTENTS}
 KEPT = f"example/probe:sha256-{HEX['manifest']}"
@@ -26,20 +28,14 @@ def layout(root: Path, numbers: str = "123") -> Layout:
     blobs.mkdir(parents=True, exist_ok=True)
     for text in CONTENTS:
         (blobs / HEX[text]).write_text(text)
-    return Layout(
-        name="probe",
-        package="probe-container",
-        version="1",
-        reference="example/probe:1",
+    return LAYOUT._replace(
         digest=f"sha256:{HEX['manifest']}",
         id=f"sha256:{HEX['config']}",
         layers=tuple(
             Layer(f"sha256:{HEX[f'layer {n}']}", 7, f"sha256:plain{n}", 20, "p") for n in numbers
         ),
-        services=("probe",),
         units="docker",
         runs=KEPT,
-        archive="",
     )
 
 

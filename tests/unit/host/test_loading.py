@@ -33,6 +33,7 @@ def test_a_start_loads_an_image_once_and_remembers_it(
         "podman": f"podman image pull --quiet oci:/usr/share/containerpkg/images/probe:{kept('A')}",
         "podman-archive": f"podman load --quiet --input=/{ARCHIVE}",
         "docker": "docker load --quiet",
+        "docker-containerd": "docker load --quiet",
     }.get(site.kind, f"docker load --quiet --input={site.root / ARCHIVE}")
     # A layout that podman pulls comes without the tag for people.
     tagged = [f"podman image tag {sha('config A')} {REFERENCE}"] if site.kind == "podman" else []
@@ -46,7 +47,7 @@ def test_a_start_loads_an_image_once_and_remembers_it(
             sha("config A"),
             (kept("A"), REFERENCE),
             tool,
-            sha("config A"),
+            site.engine.identity("A"),
         )
     }
     site.calls.clear()
@@ -66,7 +67,7 @@ def test_a_unit_that_is_held_at_another_image_does_without_a_damaged_one(
         path.write_text("damaged")
     assert main(START, site.host) == 7
     site.calls.clear()
-    for held in (kept("A"), sha("config A")):
+    for held in (kept("A"), site.engine.identity("A")):
         monkeypatch.setenv("CONTAINERPKG_IMAGE", held)
         assert main(START, site.host) == 0
     monkeypatch.setenv("CONTAINERPKG_IMAGE", "quay.io/administrator/own:1")

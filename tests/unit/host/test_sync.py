@@ -48,9 +48,8 @@ def loads(site: Simulated, version: str) -> str:
         "podman": f"podman image pull --quiet oci:{HOME}:{kept(version)}",
         "podman-archive": f"podman load --quiet --input=/{ARCHIVE}",
         "docker": "docker load --quiet",
-        "docker-archive": f"docker load --quiet --input={site.root / ARCHIVE}",
-        "docker-archive-by-id": f"docker load --quiet --input={site.root / ARCHIVE}",
-    }[site.kind]
+        "docker-containerd": "docker load --quiet",
+    }.get(site.kind, f"docker load --quiet --input={site.root / ARCHIVE}")
 
 
 def layers(site: Simulated, versions: str) -> set[str]:
@@ -74,22 +73,23 @@ def site(request: pytest.FixtureRequest, tmp_path: Path) -> Simulated:
 
 
 def test_an_update_loads_before_it_restarts_and_removes_what_nobody_has(site: Simulated) -> None:
+    tool, tag_a = site.engine.name, f"image tag {site.engine.identity('A')} {kept('A')}"
     site.install("B")
     assert run(site) == 0
-    tool = site.engine.name
     assert site.changes() == [
         loads(site, "B"),
-        f"{tool} image tag {sha('config A')} {kept('A')}",
+        f"{tool} {tag_a}",
         "systemctl restart probe.service",
         f"{tool} image rm {kept('A')}",
     ]
     assert (site.running, site.packages) == ("B", layers(site, "AB"))
 
+    tag_b = f"{tool} image tag {site.engine.identity('B')} {kept('B')}"
     site.install("D")
     assert run(site) == 0
     assert site.changes() == [
         loads(site, "D"),
-        f"{tool} image tag {sha('config B')} {kept('B')}",
+        tag_b,
         "systemctl restart probe.service",
         f"{tool} image rm {kept('B')}",
         *(f"rpm --erase {package}" for package in layers(site, "A")),
@@ -117,7 +117,7 @@ def test_a_version_that_does_not_start_gets_the_one_before_back(
     assert run(site) == 1
     assert site.changes() == [
         loads(site, "C"),
-        f"{site.engine.name} image tag {sha('config A')} {kept('A')}",
+        f"{site.engine.name} image tag {site.engine.identity('A')} {kept('A')}",
         "systemctl restart probe.service",
         "systemctl daemon-reload",
         "systemctl reset-failed probe.service",

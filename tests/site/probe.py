@@ -88,21 +88,31 @@ def build_packages(
     stored: StoredImage,
     service: Mapping[str, object],
     stamp: str,
+    *,
+    target: str = "el9",
+    beside: Mapping[str, Mapping[str, object]] | None = None,
 ) -> tuple[Path, ...]:
-    """The packages of an image ``probe`` with one service of that name, its own first."""
+    """The packages of an image ``probe`` with a service of that name, its own first.
+
+    ``beside`` are more services of the image, by name.
+    """
     image = Image(
         name="probe",
         folder=folder,
         dockerfile=Dockerfile(path=folder / "Dockerfile", stages=(), uses=()),
         file=ImageFile.model_validate(
-            {"summary": "Probe", "license": "MIT", "services": {"probe": service}}
+            {
+                "summary": "Probe",
+                "license": "MIT",
+                "services": {"probe": service, **(beside or {})},
+            }
         ),
         repository=REPOSITORY,
         version="1.0",
         parents=(),
         parent_references=(),
     )
-    file = ProjectFile(registry="registry.example/test", vendor="Tests")
+    file = ProjectFile(registry="registry.example/test", vendor="Tests", target=target)
     project = Project(root=folder, file=file, images=(image,))
     plans = [plan_image(project, image, stored, store, stamp=stamp)]
     plans += [plan_layer(store, layer.blob) for layer in stored.layers if has_package(layer)]

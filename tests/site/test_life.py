@@ -65,9 +65,9 @@ class Site:
 
     def dnf(self, *arguments: str) -> str:
         """A transaction, and all that follows from it; what dnf printed."""
-        printed = self.host.run("dnf", "--assumeyes", "--refresh", *arguments).stdout
+        done = self.host.run("dnf", "--assumeyes", "--refresh", *arguments)
         self.settle()
-        return printed
+        return done.stdout + done.stderr
 
     def settle(self) -> None:
         """Wait for what a transaction, or the start of the host, has begun."""
@@ -199,7 +199,10 @@ def test_install_use_upgrade_fail_go_back_and_remove(site: Site) -> None:
     assert site.check()[0] == 0
     assert len(site.images()) == len(SERVICES)
 
-    site.dnf("remove", *PACKAGES)
+    said = site.dnf("remove", *PACKAGES)
+    for service in SERVICES:
+        kept = f"the data of {service.package} stays in {site.engine}, in the volume {service.name}"
+        assert kept in said
     query = ["rpm", "--query", "--all", "--queryformat=%{name}\n"]
     # Layers that only the runtime kept go after it.
     host.wait_for(
@@ -217,6 +220,12 @@ def test_install_use_upgrade_fail_go_back_and_remove(site: Site) -> None:
         *(f"{service.config}.rpmnew" for service in SERVICES),
         *(f"/etc/{name}" for name in NAMES),
     }
+
+    # And the data is there for whoever comes back.
+    site.dnf("install", "redis-container")
+    redis = SERVICES[0]
+    host.run("systemctl", "start", redis.name)
+    assert redis.read(host) == redis.kept
 
 
 def _turn_on(site: Site) -> None:
@@ -252,5 +261,6 @@ def _held_back(site: Site) -> None:
     assert status == 1
     for name in NAMES:
         assert f"BAD {name}.service: runs sha256:" in said
+        errors = ["journalctl", "--no-pager", "--priority=err", f"--unit={name}"]
         told = f"{name} does not start with the image sha256:"
-        assert told in site.host.run("journalctl", "--no-pager", f"--unit={name}").stdout
+        assert told in site.host.run(*errors).stdout

@@ -98,6 +98,7 @@ class Simulated:
                 }
             ],
             "services": ["probe"],
+            "volumes": ["probe-data", "probe-never-used"],
             "units": "quadlet",
             "runs": pinned(version),
         }
@@ -127,7 +128,7 @@ class Simulated:
 
     def changes(self) -> list[str]:
         """The calls that change something."""
-        asking = r"systemctl show|podman (--version|ps|\w+ inspect)|rpm --(eval|query)"
+        asking = r"systemctl show|podman (--version|ps|volume ls|\w+ inspect)|rpm --(eval|query)"
         return [call for call in self.calls if not re.match(asking, call)]
 
     def files(self) -> dict[str, str]:
@@ -192,6 +193,8 @@ class Simulated:
     def _podman(self, words: list[str]) -> Done:
         if words == ["--version"]:
             return Done(0, f"podman version {self.podman}\n")
+        if words == ["volume", "ls"]:
+            return Done(0, "probe-data\nsomebodys\n")
         if words[0] == "ps":
             return Done(0, "abc\n" if self.running else "")
         if words[:2] == ["container", "inspect"]:

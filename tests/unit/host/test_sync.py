@@ -169,11 +169,20 @@ def test_a_service_that_is_stopped_during_its_restart_stays_so(site: Simulated) 
     assert (site.unit, site.files()) == ("inactive", {})
 
 
-def test_removal_stops_what_runs_and_leaves_nothing(site: Simulated) -> None:
+def test_removal_stops_what_runs_and_leaves_nothing(
+    site: Simulated, capsys: pytest.CaptureFixture[str]
+) -> None:
     run(site)
     site.calls.clear()
-    before_removal(site.host, [IMAGE, "/usr/share/containerpkg/images/probe/oci-layout"])
+    capsys.readouterr()
+    before_removal(
+        site.host, engines(site.host), [IMAGE, "/usr/share/containerpkg/images/probe/oci-layout"]
+    )
     assert site.changes() == ["systemctl stop probe.service"]
+    assert capsys.readouterr().err == (
+        "containerpkg-host: the data of probe-container stays in podman, in the volume "
+        "probe-data; 'podman volume rm probe-data' removes it for good\n"
+    )
     site.remove()
     assert run(site) == 0
     assert (site.unit, site.engine, site.packages) == ("inactive", {}, set())
@@ -183,7 +192,7 @@ def test_removal_stops_what_runs_and_leaves_nothing(site: Simulated) -> None:
 
 def test_the_removal_of_one_of_two_versions_interrupts_only(site: Simulated) -> None:
     run(site)
-    before_removal(site.host, [IMAGE])
+    before_removal(site.host, engines(site.host), [IMAGE])
     assert site.unit == "inactive"
     assert run(site) == 0
     assert (site.unit, site.running) == ("active", "A")
@@ -193,7 +202,7 @@ def test_a_removal_that_is_an_update_stops_nothing(site: Simulated) -> None:
     run(site)
     site.install("B")
     site.calls.clear()
-    before_removal(site.host, [IMAGE])
+    before_removal(site.host, engines(site.host), [IMAGE])
     assert site.changes() == []
 
 

@@ -137,6 +137,7 @@ class Simulated:
                 }
             ],
             "services": ["probe"],
+            "volumes": ["probe-data", "probe-never-used"],
             "units": self.units,
             "runs": self.runs(version),
             **({"archive": "image.tar.zst"} if self.archived else {}),
@@ -335,7 +336,8 @@ class Simulated:
 def changing(calls: list[str]) -> list[str]:
     """Those of ``calls`` that change something."""
     asking = (
-        r"systemctl (show|is-enabled|is-system-running)|podman (--version|ps|info|\w+ inspect)"
-        r"|docker (version|info|image ls|\w+ inspect)|rpm --(eval|query)"
+        r"systemctl (show|is-enabled|is-system-running)"
+        r"|podman (--version|ps|info|volume ls|\w+ inspect)"
+        r"|docker (version|info|image ls|volume ls|\w+ inspect)|rpm --(eval|query)"
     )
     return [call for call in calls if not re.match(asking, call)]

@@ -215,14 +215,22 @@ def test_a_service_that_is_stopped_during_its_restart_stays_so(site: Simulated) 
     assert (site.unit, site.files()) == ("inactive", {})
 
 
-def test_removal_stops_what_runs_and_leaves_nothing(site: Simulated) -> None:
+def test_removal_stops_what_runs_and_leaves_nothing(
+    site: Simulated, capsys: pytest.CaptureFixture[str]
+) -> None:
     site.calls.clear()
-    before_removal(site.host, [f"/{IMAGE}", f"{HOME}/oci-layout"])
+    capsys.readouterr()
+    before_removal(site.host, engines(site.host), [f"/{IMAGE}", f"{HOME}/oci-layout"])
     plain = site.units != "quadlet"
     assert site.changes() == [
         "systemctl stop probe.service",
         *(["systemctl --quiet --no-reload disable probe.service"] if plain else []),
     ]
+    name = site.engine.name
+    assert capsys.readouterr().err == (
+        f"containerpkg-host: the data of probe-container stays in {name}, in the volume "
+        f"probe-data; '{name} volume rm probe-data' removes it for good\n"
+    )
     site.remove()
     assert run(site) == 0
     assert (site.unit, site.enabled) == ("inactive", False)
@@ -232,7 +240,7 @@ def test_removal_stops_what_runs_and_leaves_nothing(site: Simulated) -> None:
 
 
 def test_the_removal_of_one_of_two_versions_interrupts_only(site: Simulated) -> None:
-    before_removal(site.host, [f"/{IMAGE}"])
+    before_removal(site.host, engines(site.host), [f"/{IMAGE}"])
     assert (site.unit, site.enabled) == ("inactive", False)
     assert run(site) == 0
     assert (site.unit, site.running) == ("active", "A")
@@ -243,7 +251,7 @@ def test_the_removal_of_one_of_two_versions_interrupts_only(site: Simulated) -> 
 def test_a_removal_that_is_an_update_stops_nothing(site: Simulated) -> None:
     site.install("B")
     site.calls.clear()
-    before_removal(site.host, [f"/{IMAGE}"])
+    before_removal(site.host, engines(site.host), [f"/{IMAGE}"])
     assert site.changes() == []
 
 
@@ -263,7 +271,7 @@ def test_presets_are_applied_once_in_the_life_of_a_package(
     site.install("B")
     assert (run(site), site.changes(), site.enabled) == (0, [], chosen)
 
-    before_removal(site.host, [f"/{IMAGE}"])
+    before_removal(site.host, engines(site.host), [f"/{IMAGE}"])
     site.remove()
     run(site)
     site.install("B")
@@ -307,7 +315,7 @@ def test_what_docker_has_is_not_forgotten_while_it_does_not_answer(
 ) -> None:
     site = make(tmp_path, "docker")
     site._end()
-    before_removal(site.host, [f"/{IMAGE}"])
+    before_removal(site.host, engines(site.host), [f"/{IMAGE}"])
     site.remove()
     site.docker.answers = False
     assert (run(site), site.changes()) == (

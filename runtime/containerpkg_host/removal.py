@@ -96,6 +96,11 @@ def remove_unowned(host: Host, engines: Engines, layouts: Dict[str, Layout]) -> 
     needed = {layout.digest for layout in layouts.values()}
     needed |= {c.old for c in (*state.rollbacks().values(), *state.upgrades().values())}
     ids = {layout.id for layout in layouts.values()}
+    used = {
+        name
+        for layout in layouts.values()
+        for name in (layout.kept, layout.reference, *layout.neighbours)
+    }
     if set(loaded) <= needed:
         return
     for layout in layouts.values():
@@ -104,15 +109,16 @@ def remove_unowned(host: Host, engines: Engines, layouts: Dict[str, Layout]) -> 
     for digest, one in loaded.items():
         if digest in needed:
             continue
-        if one.id in ids:
-            state.forget_loaded(digest)
-            continue
         engine = engines.named(one.engine)
         if not engine.answers():
             continue  # at its next transaction, or at the next boot
         found = engine.inspect(one.names[0]) or engine.inspect(one.engine_id or one.id)
         names = [name for name in one.names if found and name in found.names]
-        if found and not found.names:
+        if found and one.id in ids:  # an installed image has the same content by another manifest
+            names = [name for name in names if name not in used]
+            if len(names) == len(found.names):
+                continue  # that one has no name in the engine yet
+        elif found and not found.names:
             names = [found.id]
         failed = [done for done in map(engine.remove_image, names) if done.status]
         if failed:

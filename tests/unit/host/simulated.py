@@ -165,7 +165,7 @@ class Simulated:
     def boot(self) -> None:
         """What is in memory is gone, and the service is started."""
         self.die_at = -1
-        self._end()
+        self.end()
         self._reload()
         self._start()
 
@@ -236,15 +236,15 @@ class Simulated:
         elif verb == "is-system-running":
             return Done(0, self.system + "\n")
         elif verb in ("start", "restart") and self.canceled:
-            self._end()
+            self.end()
             return Done(1, "", "Job for probe.service canceled.\n")
         elif verb in ("start", "restart"):
             if verb == "restart":
-                self._end()
+                self.end()
             if self.unit != "active" and not self._start():
                 return Done(1, "", "Job for probe.service failed.\nSee more.\n")
         elif verb == "stop":
-            self._end()
+            self.end()
         elif verb == "reset-failed":
             self.unit = self.unit.replace("failed", "inactive")
         return Done(0)
@@ -276,7 +276,8 @@ class Simulated:
             self.podman.pull(self.installed)
         return True
 
-    def _end(self) -> None:
+    def end(self) -> None:
+        """The service is not there any more."""
         self.unit, self.engine.container = "inactive", None
 
     def _start(self) -> bool:
@@ -294,7 +295,7 @@ class Simulated:
             healthy = self._host_program("wait-healthy", "probe", MAINPID="")
         good = bool(version) and healthy
         if not good:
-            self._end()
+            self.end()
         self.unit = "active" if good else "failed"
         return good
 

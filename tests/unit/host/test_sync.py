@@ -314,7 +314,7 @@ def test_what_docker_has_is_not_forgotten_while_it_does_not_answer(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     site = make(tmp_path, "docker")
-    site._end()
+    site.end()
     before_removal(site.host, engines(site.host), [f"/{IMAGE}"])
     site.remove()
     site.docker.answers = False
@@ -329,6 +329,19 @@ def test_what_docker_has_is_not_forgotten_while_it_does_not_answer(
         [f"docker image rm {kept('A')}", f"docker image rm {REFERENCE}"],
     )
     assert site.docker.images == {}
+
+
+def test_an_update_while_docker_is_stopped_is_up_to_the_next_start(tmp_path: Path) -> None:
+    site = make(tmp_path, "docker")
+    site.end()
+    site.docker.answers = False
+    site.install("B")
+    assert (run(site), site.changes()) == (0, [])
+    assert set(site.docker.images) == {"A"}
+    site.docker.answers = True
+    site.boot()
+    assert (run(site), site.changes()) == (0, [f"docker image rm {kept('A')}"])
+    assert (site.running, set(site.docker.images)) == ("B", {"B"})
 
 
 def test_check_tells_of_a_service_that_is_held_back(

@@ -29,7 +29,7 @@ from containerpkg.packages.version import Nevra, rpm_architecture
 from containerpkg.store.content import ContentStore, StoredImage, hex_of
 from containerpkg.store.manifest import MANIFEST
 from containerpkg.templates import render
-from containerpkg.units.flavour import render_units
+from containerpkg.units.flavour import render_units, runs_by
 from containerpkg.units.identity import FIREWALLD, TMPFILES, render_identity
 from containerpkg.units.quadlet import IMAGES, QUADLET, SYSTEM, UnitFile, fixed_reference
 from containerpkg.units.sysconfig import render_sysconfig, sysconfig_path
@@ -102,7 +102,7 @@ def plan_image(
     files = _sorted(
         [
             *content,
-            _about(home, image, stored, target),
+            _about(home, image, stored, target, archive),
             *(PackageFile(target=file.path, content=file.text) for file in (*units, *identity)),
             *_configuration(services, image.folder, project.root),
         ]
@@ -111,8 +111,7 @@ def plan_image(
     directories = _directories({*shared, IMAGES, home}, units, files)
     requires = [spec.dependency(layer_provide(blob)) for blob in required]
     if services or (image.file.neighbours and target.neighbours):
-        if not target.classic:  # which has no file triggers, and scriptlets instead
-            requires.append(spec.dependency(RUNTIME))
+        requires.append(spec.dependency(RUNTIME))
         requires.append(spec.any_of(target.engine_requirement))
     # Quadlet's units come before those below /usr, so one of the distribution would lose its name.
     rivals = sorted(services) if target.units == "quadlet" else []
@@ -256,12 +255,25 @@ def _layout(home: str, image: Image, stored: StoredImage) -> list[PackageFile]:
     ]
 
 
-def _about(home: str, image: Image, stored: StoredImage, target: Target) -> PackageFile:
+def _about(
+    home: str, image: Image, stored: StoredImage, target: Target, archive: str | None
+) -> PackageFile:
     """What programs on the host need to know of an image.
 
     Layers of an archive are called by their diff IDs and have the size that they unpack to.
     """
-    archived = has_archive(image, target)
+    layers = [
+        {
+            "digest": layer.diff_id if archive else layer.blob.digest,
+            "size": layer.plain_size if archive else layer.blob.size,
+            "diff_id": layer.diff_id,
+            "plain_size": layer.plain_size,
+            "package": image.package
+            if archive or layer.blob.size < CARRIED_BELOW
+            else layer_nevra(layer.blob).name,
+        }
+        for layer in stored.layers
+    ]
     about = {
         "name": image.name,
         "package": image.package,
@@ -271,20 +283,16 @@ def _about(home: str, image: Image, stored: StoredImage, target: Target) -> Pack
         "id": stored.config.digest,
         "architecture": stored.architecture,
         "units": target.units,
-        **({"archive": archive_name(target.compression)} if archived else {}),
-        "layers": [
-            {"digest": layer.diff_id, "size": layer.plain_size, "package": image.package}
-            for layer in stored.layers
-        ]
-        if archived
-        else [
-            {
-                "digest": blob.digest,
-                "size": blob.size,
-                "package": image.package if blob.size < CARRIED_BELOW else layer_nevra(blob).name,
-            }
-            for blob in (layer.blob for layer in stored.layers)
-        ],
+        "runs": runs_by(
+            target.units,
+            target.engine,
+            repository=image.repository,
+            digest=stored.manifest.digest,
+            image_id=stored.config.digest,
+            archive=archive,
+        ),
+        **({"archive": archive_name(target.compression)} if archive else {}),
+        "layers": layers,
         "services": sorted(image.file.services),
         **_secrets(image.file.services),
         **_neighbours(image, target),

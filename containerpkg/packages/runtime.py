@@ -72,6 +72,7 @@ def plan_runtime(stamp: str) -> PackagePlan:
         time=SHARED_TIME,
         directories=directories,
         files=tuple(files),
+        payload="w1.gzdio",  # what rpm 4.11 of Enterprise Linux 7 certainly reads
         spec=render(
             "runtime.spec.j2",
             {

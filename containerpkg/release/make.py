@@ -202,8 +202,7 @@ class Workshop:
 
     def _needs_runtime(self, images: Iterable[Image]) -> bool:
         """Whether a package of ``images`` requires containerpkg-runtime."""
-        classic = TARGETS[self.project.file.target].classic
-        return not classic and any(image.file.services for image in images)
+        return any(image.file.services for image in images)
 
     def _planner(self, *, rebuild: bool) -> PackagePlanner:
         return PackagePlanner(

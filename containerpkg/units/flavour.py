@@ -9,7 +9,7 @@ from typing import Literal, assert_never
 from containerpkg.definitions.image import Neighbour
 from containerpkg.definitions.service import Service
 from containerpkg.units import plain, quadlet
-from containerpkg.units.quadlet import UnitFile
+from containerpkg.units.quadlet import UnitFile, fixed_reference
 from containerpkg.units.secrets import check_secrets
 
 Flavour = Literal["quadlet", "podman", "docker"]
@@ -49,7 +49,9 @@ def render_units(
     """
     for name, service in services.items():
         check_secrets(name, service, systemd)
-    pinned = image_id if archive else f"{repository}@{digest}"
+    pinned = runs_by(
+        flavour, engine, repository=repository, digest=digest, image_id=image_id, archive=archive
+    )
     match flavour:
         case "quadlet":
             return quadlet.render_units(
@@ -69,7 +71,7 @@ def render_units(
         case "podman":
             runs: plain.Podman | plain.Docker = plain.Podman(pinned=pinned)
         case "docker":
-            runs = plain.Docker(pinned=image_id, version=engine)
+            runs = plain.Docker(pinned=pinned, version=engine)
         case _:
             assert_never(flavour)
     return plain.render_units(
@@ -78,6 +80,26 @@ def render_units(
         engine=runs,
         summary=summary,
         package=package,
-        reference=f"{repository}:{tag}",
         project=project,
     )
+
+
+def runs_by(
+    flavour: Flavour,
+    engine: Version,
+    *,
+    repository: str,
+    digest: str,
+    image_id: str,
+    archive: str | None,
+) -> str:
+    """What the units of an image name it by, so that they run this content and no other.
+
+    Docker knows no manifest digests of what it loads, and its newer store no IDs of
+    configurations. So it is a tag of this content alone, which containerpkg-host looks behind
+    before each start; a docker that cannot be told to pull nothing gets the ID.
+    """
+    if flavour == "docker":
+        by_tag = engine >= plain.DOCKER_PULL
+        return fixed_reference(repository, digest) if by_tag else image_id
+    return image_id if archive else f"{repository}@{digest}"

@@ -24,6 +24,9 @@ from containerpkg.units.systemd import argument, words
 HOST = "/usr/libexec/containerpkg/containerpkg-host"
 """The program of containerpkg-runtime that loads images, and knows when docker's are healthy."""
 
+DOCKER_PULL = (20, 10)
+"""The docker that came with ``--pull=never``."""
+
 # What podman makes writable in a container whose root is not; docker does it when it is told.
 _SCRATCH = ("/run", "/tmp", "/var/tmp")  # noqa: S108 - inside the container
 
@@ -38,7 +41,7 @@ class Podman:
     name: ClassVar[str] = "podman"
     pinned: str
 
-    def options(self, service: Service) -> Iterator[str]:
+    def options(self, _: str, service: Service) -> Iterator[str]:
         """What podman needs to know beside what docker does."""
         yield from ("--replace", "--rm", "--pull=never", "--cgroups=split")
         if service.oneshot:
@@ -63,13 +66,13 @@ class Podman:
 
 @dataclass(frozen=True, kw_only=True)
 class Docker:
-    """Docker of some ``version`` (major, minor) and newer; ``pinned`` is the image ID."""
+    """Docker of some ``version`` (major, minor) and newer; ``pinned`` is a tag or the image ID."""
 
     name: ClassVar[str] = "docker"
     pinned: str
     version: tuple[int, int]
 
-    def options(self, service: Service) -> Iterator[str]:
+    def options(self, name: str, service: Service) -> Iterator[str]:
         """What docker needs to know beside what podman does; an image ID it cannot pull."""
         if len(service.networks) > 1 and self.version < (25, 0):
             raise PackageError(
@@ -77,8 +80,12 @@ class Docker:
                 f"{len(service.networks)} networks",
                 hint="give the service one network, or take another target",
             )
+        # By it containerpkg-host knows the unit's own container, whatever else has the name.
+        yield f"--label=containerpkg.unit={name}.service"
         # What it prints is the unit's output, and so in the journal; a second copy serves nobody.
         yield from ("--rm", "--log-driver=none")
+        if self.version >= DOCKER_PULL:
+            yield "--pull=never"
 
     def health(self, health: Health) -> Iterator[str]:
         """The health check, asked often until it first answers where docker can."""
@@ -101,7 +108,6 @@ def render_units(
     engine: Podman | Docker,
     summary: str,
     package: str,
-    reference: str,
     project: Path | None = None,
 ) -> tuple[UnitFile, ...]:
     """The files that make units of an image's services, sorted by path.
@@ -115,7 +121,6 @@ def render_units(
                 **common_values(name, service, summary=summary),
                 **_values(image, name, service, engine),
                 "package": systemd.setting(package),
-                "reference": argument(reference),
             }
         except PackageError as error:
             raise PackageError(f"service '{name}': {error.message}", hint=error.hint) from error
@@ -136,10 +141,10 @@ def _values(image: str, name: str, service: Service, engine: Podman | Docker) ->
     return {
         "host": argument(HOST),
         "image": systemd.names([image]),
-        "pinned": argument(engine.pinned),
+        "pinned": systemd.setting(engine.pinned),
         "mounts": systemd.paths(mount.source for mount in service.mounts),
         "options": [words([option]) for option in _options(image, name, service, engine)],
-        "command": words([engine.pinned, *service.command]),
+        "command": words(service.command),
         "networks": [systemd.names([network]) for network in service.networks],
         "health": service.health is not None,
     }
@@ -148,7 +153,7 @@ def _values(image: str, name: str, service: Service, engine: Podman | Docker) ->
 def _options(image: str, name: str, service: Service, engine: Podman | Docker) -> Iterator[str]:
     """The options of ``podman run`` or ``docker run``."""
     yield f"--name={name}"
-    yield from engine.options(service)
+    yield from engine.options(name, service)
     if service.entrypoint:
         yield f"--entrypoint={service.entrypoint}"
     if service.user:

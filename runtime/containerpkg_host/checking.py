@@ -5,11 +5,14 @@ import os
 from pathlib import Path
 from typing import Dict, List, NamedTuple, Optional, Tuple
 
-from containerpkg_host import blobs, rpmdb
+from containerpkg_host import blobs, loading, rpmdb
 from containerpkg_host.engine import Engine
+from containerpkg_host.engines import Engines
 from containerpkg_host.host import Host
 from containerpkg_host.layout import Layout, load_layouts
+from containerpkg_host.plain import PlainUnit, load_plain
 from containerpkg_host.quadlet import Quadlet, load_quadlets
+from containerpkg_host.running import digest_of
 from containerpkg_host.state import Change, State
 
 _LOCAL = (
@@ -85,26 +88,38 @@ class Report(NamedTuple):
         )
 
 
-def check(host: Host, engine: Engine) -> Report:
-    """Look at every Quadlet unit, whoever wrote it; nothing is changed and no network used."""
+def check(host: Host, engines: Engines) -> Report:
+    """Look at every unit that runs a container, whoever wrote it.
+
+    Nothing is changed and no network used.
+    """
     layouts, problems = load_layouts(host)
     said = [str(problem) for problem in problems]
     images = load_quadlets(host, "image")
     by_name = {f"{unit.name}.image": unit for unit in images}
-    findings = [_image_unit(host, engine, layouts, unit) for unit in images]
+    findings = [_image_unit(host, engines.podman, layouts, unit) for unit in images]
     findings += [
-        _container_unit(host, engine, layouts, by_name, unit)
+        _container_unit(host, engines.podman, layouts, by_name, unit)
         for unit in load_quadlets(host, "container")
     ]
+    findings += [_plain_unit(host, engines, layouts, unit) for unit in load_plain(host)]
+    for engine in sorted({engines.of(layout) for layout in layouts.values()}, key=_name):
+        if not engine.answers():
+            how = f"'systemctl start {engine.unit}'" if engine.unit else "is it installed?"
+            said.append(f"{engine.name} does not answer: {how}")
     missing = []
     for layout in layouts.values():
-        if not engine.inspect(layout.pinned):
+        if not loading.is_present(host, engines.of(layout), layout):
             missing.append(layout)
             damage = blobs.find_damage(host, layout)
             if damage:
                 said.append(blobs.describe(layout, damage))
     rollbacks = tuple(change for _, change in sorted(State(host).rollbacks().items()))
-    return Report(tuple(findings), _space(host, engine, missing), rollbacks, tuple(said))
+    return Report(tuple(findings), _space(host, engines, missing), rollbacks, tuple(said))
+
+
+def _name(engine: Engine) -> str:
+    return engine.name
 
 
 def _image_unit(
@@ -175,15 +190,12 @@ def _container_unit(
             registry = f"podman pulls {wanted}, which is not on this host"
     if unit.last("AutoUpdate") == "registry":
         registry = registry or "podman auto-update asks for a newer image (AutoUpdate=registry)"
-    digest = local.digest if local else layout.digest if layout else ""
+    digest = layout.digest if layout else local.digest if local else ""
     pinned = wanted.partition("@")[2]
     container = engine.container(unit.name)
-    running = container.digest if container and container.running else ""
+    running = digest_of(container, State(host).loaded()) if container and container.running else ""
     if running and (pinned or digest) and running != (pinned or digest):
-        problems.append(
-            f"the running container is {running[:19]} and not {(pinned or digest)[:19]}: "
-            f"'systemctl restart {unit.name}' replaces it"
-        )
+        problems.append(_differs(running, pinned or digest, unit.name))
     return UnitFinding(
         unit=_shown(host, unit.path),
         dropins=tuple(_shown(host, path) for path in unit.dropins),
@@ -198,13 +210,61 @@ def _container_unit(
     )
 
 
+def _plain_unit(
+    host: Host, engines: Engines, layouts: Dict[str, Layout], unit: PlainUnit
+) -> UnitFinding:
+    engine, problems, registry = engines.named(unit.engine), [], ""
+    layout = _layout_of(layouts, unit.image)
+    local = engine.inspect(unit.image) if unit.image else None
+    if not unit.image:
+        problems.append("its command names no image")
+    elif unit.pull in ("always", "newer"):
+        registry = f"{engine.name} asks for {unit.image} at each start (--pull={unit.pull})"
+    elif not local and not layout:
+        if unit.pull == "never":
+            problems.append(f"the image {unit.image} is not on this host: its start fails")
+        else:
+            registry = f"{engine.name} pulls {unit.image}, which is not on this host"
+    loaded = State(host).loaded()
+    container = engine.container(unit.name)
+    running = digest_of(container, loaded) if container and container.running else ""
+    digest = layout.digest if layout else (local.digest or local.id) if local else ""
+    if local and not layout:
+        digest = next((d for d, one in loaded.items() if one.id == local.id), digest)
+    if running and digest and running != digest:
+        problems.append(_differs(running, digest, unit.name))
+    return UnitFinding(
+        unit=_shown(host, unit.path),
+        dropins=tuple(_shown(host, path) for path in unit.dropins),
+        package=rpmdb.owner(host, unit.path),
+        image=unit.image,
+        digest=digest,
+        source="+".join((["engine"] if local else []) + (["package"] if layout else [])),
+        image_package=_package(host, layout),
+        running=running,
+        registry=registry,
+        problems=tuple(problems),
+    )
+
+
+def _differs(running: str, wanted: str, service: str) -> str:
+    return (
+        f"the running container is {running[:19]} and not {wanted[:19]}: "
+        f"'systemctl restart {service}' replaces it"
+    )
+
+
 def _layout_of(layouts: Dict[str, Layout], reference: str) -> Optional[Layout]:
     """The installed image that a reference of a unit is sure to mean."""
     for name, layout in layouts.items():
-        home = f"oci:/usr/share/containerpkg/images/{name}"
-        if reference == home or reference.startswith(f"{home}:"):
+        home = f"/usr/share/containerpkg/images/{name}"
+        if reference == f"oci:{home}" or reference.startswith(f"oci:{home}:"):
             return layout
-        if reference in (layout.pinned, layout.kept) or reference.endswith(f"@{layout.digest}"):
+        if layout.archive and reference == f"docker-archive:{home}/{layout.archive}":
+            return layout
+        if reference in (layout.runs, layout.pinned, layout.kept) or reference.endswith(
+            f"@{layout.digest}"
+        ):
             return layout
     return None
 
@@ -215,17 +275,18 @@ def _package(host: Host, layout: Optional[Layout]) -> str:
     return rpmdb.owner(host, host.images / layout.name / "image.json") or layout.package
 
 
-def _space(host: Host, engine: Engine, missing: List[Layout]) -> Tuple[SpaceFinding, ...]:
-    if not missing:
-        return ()
-    unpacked = sum(blobs.needed_bytes(layout)[0] for layout in missing)
-    packed = max(blobs.needed_bytes(layout)[1] for layout in missing)
+def _space(host: Host, engines: Engines, missing: List[Layout]) -> Tuple[SpaceFinding, ...]:
     folders: Dict[str, int] = {}
-    for folder, needed in (
-        (engine.storage() or "/var/lib/containers/storage", unpacked),
-        (os.environ.get("TMPDIR", "/var/tmp"), packed),
-    ):
-        folders[folder] = folders.get(folder, 0) + needed
+    for engine in (engines.podman, engines.docker):
+        needed = [blobs.needed_bytes(layout) for layout in missing if engines.of(layout) is engine]
+        if not needed:
+            continue
+        storage, work = engine.storage()
+        for folder, size in (
+            (storage, sum(unpacked for unpacked, _ in needed)),
+            (work, max(packed for _, packed in needed)),  # one after another
+        ):
+            folders[folder] = folders.get(folder, 0) + size
     return tuple(
         SpaceFinding(folder, needed, _free(host.root / folder.lstrip("/")))
         for folder, needed in sorted(folders.items())

@@ -1,11 +1,22 @@
 """The command line of containerpkg-host."""
 
 import argparse
+import os
 import sys
 from typing import List, Optional
 
-from containerpkg_host import checking, holdback, journal, loading, sync, systemd
-from containerpkg_host.engine import Podman
+from containerpkg_host import (
+    checking,
+    holdback,
+    journal,
+    loading,
+    presets,
+    removal,
+    sync,
+    systemd,
+    waiting,
+)
+from containerpkg_host.engines import Engines, engines
 from containerpkg_host.errors import HostProblem, WrongUsage
 from containerpkg_host.host import Host
 from containerpkg_host.layout import find_layout, load_layouts
@@ -27,8 +38,14 @@ def main(arguments: Optional[List[str]] = None, host: Optional[Host] = None) -> 
         "verify", help="look whether an image's blobs are what they should be"
     )
     verify.add_argument("image", metavar="IMAGE")
-    load = verbs.add_parser("load", help="verify an image and copy it into podman")
+    load = verbs.add_parser("load", help="verify an image and copy it into its engine")
+    load.add_argument(
+        "--for", dest="service", metavar="SERVICE", help="of this unit, and make way for a start"
+    )
     load.add_argument("image", metavar="IMAGE")
+    healthy = verbs.add_parser("wait-healthy", help="for units: wait for a container in docker")
+    healthy.add_argument("service", metavar="SERVICE")
+    verbs.add_parser("after-installation", help="for rpm: apply presets to what was installed")
     verbs.add_parser("before-removal", help="for rpm: stop what is about to be removed")
     verbs.add_parser("after-removal", help="for rpm: stop what was removed")
     verbs.add_parser("leave", help="for rpm: undo everything, before this program is removed")
@@ -48,29 +65,38 @@ def main(arguments: Optional[List[str]] = None, host: Optional[Host] = None) -> 
 
 
 def _run(chosen: argparse.Namespace, host: Host) -> int:
-    engine = Podman(host)
+    both = engines(host)
     if chosen.verb == "check":
-        report = checking.check(host, engine)
+        report = checking.check(host, both)
         print(checking.render_json(report) if chosen.json else checking.render_text(report))
         return 0 if report.ok else 1
     if chosen.verb == "verify":
-        loading.verify(host, engine, find_layout(host, chosen.image))
+        layout = find_layout(host, chosen.image)
+        loading.verify(host, both.of(layout), layout)
     elif chosen.verb == "load":
-        loading.load(host, engine, find_layout(host, chosen.image))
+        layout = find_layout(host, chosen.image)
+        if chosen.service:
+            loading.make_ready(host, both.of(layout), layout, chosen.service)
+        else:
+            loading.load(host, both.of(layout), layout)
+    elif chosen.verb == "wait-healthy":
+        waiting.wait_healthy(both.docker, chosen.service, os.environ.get("MAINPID", ""))
     elif chosen.verb == "sync":
-        return 1 if sync.sync(host, engine) else 0
+        return 1 if sync.sync(host, both) else 0
     elif chosen.verb == "retry":
-        return _retry(host, engine, chosen.service)
+        return _retry(host, both, chosen.service)
+    elif chosen.verb == "after-installation":
+        presets.apply(host, load_layouts(host)[0])
     elif chosen.verb == "before-removal":
-        sync.before_removal(host, sys.stdin.read().splitlines())
+        removal.before_removal(host, sys.stdin.read().splitlines())
     elif chosen.verb == "after-removal":
-        sync.stop_gone(host, engine, load_layouts(host)[0])
+        removal.stop_gone(host, both, load_layouts(host)[0])
     elif chosen.verb == "leave":
-        sync.leave(host, engine)
+        removal.leave(host, both)
     return 0
 
 
-def _retry(host: Host, engine: Podman, service: str) -> int:
+def _retry(host: Host, both: Engines, service: str) -> int:
     state = State(host)
     if service not in state.rollbacks():
         held = ", ".join(sorted(state.rollbacks())) or "none"
@@ -79,4 +105,4 @@ def _retry(host: Host, engine: Podman, service: str) -> int:
         state.end_rollback(service)
         holdback.lift(host, service)
         systemd.daemon_reload(host)
-    return 1 if sync.sync(host, engine) else 0
+    return 1 if sync.sync(host, both) else 0

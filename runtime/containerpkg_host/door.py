@@ -2,7 +2,8 @@
 
 import os
 import subprocess
-from typing import Callable, NamedTuple, Sequence
+import tempfile
+from typing import IO, Callable, NamedTuple, Sequence
 
 
 class Done(NamedTuple):
@@ -20,6 +21,8 @@ class Done(NamedTuple):
 
 
 Run = Callable[[Sequence[str]], Done]
+Write = Callable[["IO[bytes]"], None]
+Feed = Callable[[Sequence[str], Write], Done]
 
 
 def run(argv: Sequence[str]) -> Done:
@@ -40,3 +43,37 @@ def run(argv: Sequence[str]) -> Done:
     except OSError as error:
         return Done(126, "", f"{argv[0]}: {error.strerror}")
     return Done(done.returncode, done.stdout, done.stderr)
+
+
+def feed(argv: Sequence[str], write: Write) -> Done:
+    """Run a program that reads what ``write`` writes.
+
+    What ``write`` raises ends the program and is raised again, but for a program that stops
+    reading: its status says why.
+    """
+    with tempfile.TemporaryFile() as said:
+        try:
+            process = subprocess.Popen(
+                list(argv),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=said,
+                env=dict(os.environ, LC_ALL="C"),
+            )
+        except FileNotFoundError:
+            return Done(127, "", f"the program {argv[0]} is missing")
+        except OSError as error:
+            return Done(126, "", f"{argv[0]}: {error.strerror}")
+        assert process.stdin
+        try:
+            write(process.stdin)
+            process.stdin.close()
+        except BrokenPipeError:
+            pass
+        except BaseException:
+            process.kill()
+            process.wait()
+            raise
+        status = process.wait()
+        said.seek(0)
+        return Done(status, "", said.read().decode("utf-8", "replace"))

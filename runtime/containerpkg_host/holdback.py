@@ -1,63 +1,69 @@
-"""Holds a Quadlet service at an image that is not the installed one.
+"""Holds a service at an image that is not the installed one.
 
-The administrator's folder has the last word over what packages bring. Since podman 5 a drop-in
-says the one line; before it, Quadlet reads none, and a copy of the whole unit does.
+The administrator's folder has the last word over what packages bring. Quadlet reads drop-ins since
+podman 5; before it, a copy of the whole unit is what says so. A plain unit has the name of its
+image in a variable.
 """
 
 from pathlib import Path
-from typing import Tuple
+from typing import List, Tuple
 
 from containerpkg_host.errors import HostProblem
 from containerpkg_host.host import Host, remove, write_whole
 from containerpkg_host.state import Change
 
+VARIABLE = "CONTAINERPKG_IMAGE"
+"""What plain units name their image by."""
+
 _MARK = "# Written by containerpkg-host"
+_NAME = "90-containerpkg-rollback.conf"
 
 
-def _files(host: Host, service: str) -> Tuple[Path, Path]:
-    folder = host.local_quadlets
-    return (
-        folder / f"{service}.container.d" / "90-containerpkg-rollback.conf",
-        folder / f"{service}.container",
-    )
+def _paths(host: Host, service: str) -> List[Path]:
+    return [
+        host.local_quadlets / f"{service}.container.d" / _NAME,
+        host.local_quadlets / f"{service}.container",
+        host.local_units / f"{service}.service.d" / _NAME,
+    ]
 
 
-def render(change: Change) -> str:
-    """The drop-in."""
+def _comment(change: Change) -> str:
     return (
         f"{_MARK}: {change.service} did not start with the image that its package brought,\n"
         f"# {change.new}.\n"
         f"# It goes with the next version of the image; this one is tried again by\n"
         f"# 'containerpkg-host retry {change.service}'.\n"
-        f"[Container]\n"
-        f"Image={change.repository}@{change.old}\n"
     )
 
 
-def render_copy(unit: str, change: Change) -> str:
-    """The whole unit with another image."""
-    image = f"Image={change.repository}@{change.old}"
-    lines = [image if line.startswith("Image=") else line for line in unit.splitlines()]
-    comments = [line for line in render(change).splitlines() if line.startswith("#")]
-    return "\n".join([*comments, *lines]) + "\n"
-
-
-def write(host: Host, change: Change, podman: Tuple[int, int]) -> bool:
-    """Whether something had to be written.
+def write_quadlet(host: Host, change: Change, image: str, podman: Tuple[int, int]) -> bool:
+    """Have Quadlet's unit run ``image``; whether something had to be written.
 
     Raises :class:`HostProblem` if the administrator has a unit of his own in the place.
     """
-    dropin, copy = _files(host, change.service)
+    dropin, copy, _ = _paths(host, change.service)
+    line = f"Image={image}"
     if podman >= (5, 0):
-        path, text = dropin, render(change)
-    else:
-        unit = host.quadlets[-1] / f"{change.service}.container"
-        path, text = copy, render_copy(unit.read_text(encoding="utf-8"), change)
+        return _write(dropin, f"{_comment(change)}[Container]\n{line}\n", change.service)
+    unit = host.quadlets[-1] / f"{change.service}.container"
+    lines = unit.read_text(encoding="utf-8").splitlines()
+    lines = [line if one.startswith("Image=") else one for one in lines]
+    return _write(copy, _comment(change) + "\n".join(lines) + "\n", change.service)
+
+
+def write_plain(host: Host, change: Change, image: str) -> bool:
+    """The same for a unit that starts its engine itself."""
+    dropin = _paths(host, change.service)[2]
+    text = f"{_comment(change)}[Service]\nEnvironment={VARIABLE}={image}\n"
+    return _write(dropin, text, change.service)
+
+
+def _write(path: Path, text: str, service: str) -> bool:
     there = path.read_text(encoding="utf-8") if path.exists() else ""
     if there == text:
         return False
     if there and not there.startswith(_MARK):
-        raise HostProblem(f"{path} is not ours, so {change.service} cannot be given its image back")
+        raise HostProblem(f"{path} is not ours, so {service} cannot be given its image back")
     write_whole(path, text)
     return True
 
@@ -65,11 +71,11 @@ def write(host: Host, change: Change, podman: Tuple[int, int]) -> bool:
 def lift(host: Host, service: str) -> bool:
     """Whether there was something to take away."""
     lifted = False
-    for path in _files(host, service):
+    for path in _paths(host, service):
         if path.exists() and path.read_text(encoding="utf-8").startswith(_MARK):
             remove(path)
             lifted = True
-        if path.parent != host.local_quadlets and path.parent.is_dir():
+        if path.name == _NAME and path.parent.is_dir():
             try:
                 path.parent.rmdir()
             except OSError:

@@ -26,8 +26,10 @@ class Settings(NamedTuple):
 class Host:
     """A host; ``root`` is ``/`` but in tests, and every program goes through ``run``."""
 
-    def __init__(self, root: Path = Path("/"), run: door.Run = door.run) -> None:
-        self.root, self.run = root, run
+    def __init__(
+        self, root: Path = Path("/"), run: door.Run = door.run, feed: door.Feed = door.feed
+    ) -> None:
+        self.root, self.run, self.feed = root, run, feed
         self.images = root / "usr/share/containerpkg/images"
         self.blobs = root / "usr/share/containerpkg/blobs/sha256"
         self.state = root / "var/lib/containerpkg"
@@ -40,6 +42,14 @@ class Host:
             root / "usr/share/containers/systemd",
         )
         """First come, first served."""
+        self.local_units = root / "etc/systemd/system"
+        self.units = (
+            self.local_units,
+            root / "run/systemd/system",
+            root / "usr/local/lib/systemd/system",
+            root / "usr/lib/systemd/system",
+        )
+        """The same for systemd's own."""
 
     @property
     def booted(self) -> bool:

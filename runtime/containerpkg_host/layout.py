@@ -1,4 +1,4 @@
-"""The images that packages have installed, as OCI image layouts."""
+"""The images that packages have installed: OCI image layouts, or one docker-archive each."""
 
 import json
 from pathlib import Path
@@ -9,10 +9,15 @@ from containerpkg_host.host import Host
 
 
 class Layer(NamedTuple):
-    """A layer's ``sha256:`` digest, its bytes as it is kept, and the package that brings it."""
+    """A layer as it is kept, its bytes unpacked, and the package that brings it.
+
+    In an archive a layer is kept as it unpacks.
+    """
 
     digest: str
     size: int
+    diff_id: str
+    plain_size: int
     package: str
 
 
@@ -33,8 +38,22 @@ class Layout(NamedTuple):
 
     layers: Tuple[Layer, ...]
     services: Tuple[str, ...]
+    units: str
+    """``quadlet``, ``podman`` or ``docker``"""
+
+    runs: str
+    """What the units run the image by."""
+
+    archive: str
+    """The file that has all of the image, in place of a layout; else empty."""
+
     neighbours: Tuple[str, ...] = ()
     """What units of other deployments call the image, which they have tagged."""
+
+    @property
+    def engine(self) -> str:
+        """The engine that the units use."""
+        return "docker" if self.units == "docker" else "podman"
 
     @property
     def repository(self) -> str:
@@ -62,8 +81,11 @@ def parse_layout(text: str) -> Layout:
         reference=about["reference"],
         digest=about["manifest"],
         id=about["id"],
-        layers=tuple(Layer(x["digest"], x["size"], x["package"]) for x in about["layers"]),
+        layers=tuple(Layer(**layer) for layer in about["layers"]),
         services=tuple(about["services"]),
+        units=about["units"],
+        runs=about["runs"],
+        archive=about.get("archive", ""),
         neighbours=tuple(x["reference"] for x in about.get("neighbours", ())),
     )
 

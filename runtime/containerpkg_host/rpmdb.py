@@ -68,6 +68,17 @@ def erase_later(host: Host, packages: List[str]) -> None:
         host.run([*argv, "/bin/sh", "-c", _ERASE, "sh", *packages])
 
 
+def file_sha256(host: Host, path: Path) -> str:
+    """64 hexadecimal digits: what a file's package says of its content; empty if rpm has none."""
+    query = "--queryformat=[%{FILENAMES} %{FILEDIGESTS}\n]"
+    done = host.run(["rpm", "--query", query, "--file", str(path)])
+    for line in done.out.splitlines() if done.status == 0 else ():
+        name, _, rest = line.partition(" ")
+        if name == str(path) and len(rest) == 64:
+            return rest
+    return ""
+
+
 def owner(host: Host, path: Path) -> str:
     """NAME-VERSION-RELEASE.ARCH of the package that a file belongs to, or empty."""
     query = "--queryformat=%{NAME}-%{VERSION}-%{RELEASE}.%{ARCH}\n"

@@ -6,7 +6,7 @@ came from.
 
 import json
 from pathlib import Path
-from typing import Any, Dict, NamedTuple, Optional, Tuple
+from typing import Any, Dict, NamedTuple, Optional, Sequence, Tuple
 
 from containerpkg_host.host import Host, remove, write_whole
 from containerpkg_host.layout import Layout
@@ -21,6 +21,10 @@ class Loaded(NamedTuple):
     names: Tuple[str, ...]
     """Each reference that it may have in the engine."""
 
+    engine: str
+    engine_id: str
+    """What the engine calls it by; empty if nobody saw the end of the load."""
+
 
 class Version(NamedTuple):
     """What is to be remembered of a version of an image."""
@@ -29,6 +33,9 @@ class Version(NamedTuple):
     services: Tuple[str, ...]
     layers: Tuple[str, ...]
     """The packages of its layers."""
+
+    units: str
+    """The flavour of its units."""
 
 
 class Known(NamedTuple):
@@ -55,7 +62,7 @@ class Change(NamedTuple):
 def version_of(layout: Layout) -> Version:
     """What is remembered of an installed image."""
     layers = {layer.package for layer in layout.layers} - {layout.package}
-    return Version(layout.digest, layout.services, tuple(sorted(layers)))
+    return Version(layout.digest, layout.services, tuple(sorted(layers)), layout.units)
 
 
 class State:
@@ -70,7 +77,7 @@ class State:
         """By manifest digest."""
         found = {}
         for data in self._all("loaded"):
-            one = Loaded(data["image"], data["digest"], data["id"], tuple(data["names"]))
+            one = Loaded(**dict(data, names=tuple(data["names"])))
             found[one.digest] = one
         return found
 
@@ -106,6 +113,20 @@ class State:
     def forget_known(self, name: str) -> None:
         """Its package is gone."""
         remove(self._path("images", name))
+
+    # Images whose services were given the state that the host's presets say.
+
+    def presets(self) -> Dict[str, Tuple[str, ...]]:
+        """By image: the units that are to be enabled again if the package is still there."""
+        return {data["name"]: tuple(data["enabled"]) for data in self._all("presets")}
+
+    def note_presets(self, name: str, enabled: Sequence[str] = ()) -> None:
+        """It was done; it is, once in the life of an installed package."""
+        self._write("presets", name, {"name": name, "enabled": list(enabled)})
+
+    def forget_presets(self, name: str) -> None:
+        """The package is gone."""
+        remove(self._path("presets", name))
 
     # Services that are being restarted with a new image, and those that did not start with it.
 
@@ -155,7 +176,8 @@ class State:
 
 
 def _version(data: Dict[str, Any]) -> Version:
-    return Version(data["digest"], tuple(data["services"]), tuple(data["layers"]))
+    services, layers = tuple(data["services"]), tuple(data["layers"])
+    return Version(data["digest"], services, layers, data["units"])
 
 
 def _hex(digest: str) -> str:

@@ -44,7 +44,32 @@ def restart(host: Host, service: str) -> Done:
 
 def stop(host: Host, *services: str) -> Done:
     """Stop services and wait until they are down."""
-    return host.run(["systemctl", "stop", *map(unit_name, services)])
+    return stop_units(host, *map(unit_name, services))
+
+
+def stop_units(host: Host, *units: str) -> Done:
+    """The same for units of any kind, by their full names."""
+    return host.run(["systemctl", "stop", *units])
+
+
+def preset(host: Host, *units: str) -> Done:
+    """Enable or disable units as the host's presets say; works without a running systemd."""
+    return host.run(["systemctl", "--quiet", "preset", *units])
+
+
+def is_enabled(host: Host, unit: str) -> bool:
+    """Whether a unit, by its full name, is started at boot."""
+    return host.run(["systemctl", "is-enabled", unit]).out.strip() == "enabled"
+
+
+def enable(host: Host, *units: str) -> Done:
+    """Put units into the boot."""
+    return host.run(["systemctl", "--quiet", "enable", *units])
+
+
+def disable(host: Host, *units: str) -> Done:
+    """Take units out of the boot."""
+    return host.run(["systemctl", "--quiet", "--no-reload", "disable", *units])
 
 
 def reset_failed(host: Host, service: str) -> Done:
@@ -79,5 +104,6 @@ def why(done: Done) -> str:
 
 
 def command_of(host: Host, service: str) -> str:
-    """The command line that starts a service, as systemctl prints it."""
-    return host.run(["systemctl", "show", "--property=ExecStart", unit_name(service)]).out
+    """The command line that starts a service, and its environment, as systemctl prints them."""
+    properties = "--property=ExecStart,Environment"
+    return host.run(["systemctl", "show", properties, unit_name(service)]).out

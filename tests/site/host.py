@@ -22,6 +22,9 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
+_STORAGES = ("containers", "containerd", "docker")
+"""Folders below /var/lib that are this machine's own."""
+
 BOOT_SECONDS = 60.0
 STOP_SECONDS = 120.0
 
@@ -84,8 +87,8 @@ class Host:
         argv += ["--keep-unit", "--register=no", "--private-network", "--console=read-only"]
         argv += ["--capability=all", "--system-call-filter=@keyring bpf keyctl add_key"]
         argv += ["--resolv-conf=off", "--timezone=off", "--link-journal=no"]
-        # podman keeps layers as overlays, which do not stack on the overlay that / is.
-        argv += [f"--bind={self._folder}/containers:/var/lib/containers"]
+        # Engines keep layers as overlays, which do not stack on the overlay that / is.
+        argv += [f"--bind={self._folder}/{name}:/var/lib/{name}" for name in _STORAGES]
         argv += [f"--bind-ro={source}:{target}" for source, target in self._binds.items()]
         argv += ["/lib/systemd/systemd"]
         with (self._folder / "console.log").open("ab") as console:
@@ -234,7 +237,7 @@ def new_host(tree: Path, cache: Path, *, binds: Mapping[Path, str] | None = None
         lock = (folder / "lock").open("w")
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     with lock:
-        for name in ("upper", "work", "root", "containers", "upper/etc"):
+        for name in ("upper", "work", "root", *_STORAGES, "upper/etc"):
             (folder / name).mkdir()
         (folder / "upper").chmod(0o755)
         (folder / "tree").symlink_to(tree)

@@ -33,6 +33,7 @@ Provides: bash
 Provides: coreutils
 # An epoch as EL 9 has: without it any version would do for a package that names none.
 Provides: podman = 4:@PODMAN@
+Provides: docker = @DOCKER@
 Provides: systemd = @SYSTEMD@
 # Its rpm knows Python only by what Debian calls it.
 Provides: python(abi) = 3.13
@@ -62,6 +63,7 @@ class Recipe:
     packages: tuple[str, ...]
     files: Mapping[str, str]
     masked: tuple[str, ...]
+    disabled: tuple[str, ...]
     stand_in: str
 
     @property
@@ -80,6 +82,8 @@ TRIXIE = Recipe(
         "curl",
         "dbus",
         "dnf",
+        "docker-cli",
+        "docker.io",
         "iproute2",
         "netavark",
         "nftables",
@@ -111,6 +115,8 @@ TRIXIE = Recipe(
         "podman-restart.service",
         "systemd-modules-load.service",
     ),
+    # For the tests that want it: 'systemctl start docker'.
+    disabled=("containerd.service", "docker.service", "docker.socket"),
     stand_in=_STAND_IN,
 )
 
@@ -163,6 +169,7 @@ def _make(recipe: Recipe, tree: Path, mirror: str) -> None:
     for unit in recipe.masked:
         (tree / "etc/systemd/system" / unit).unlink(missing_ok=True)
         (tree / "etc/systemd/system" / unit).symlink_to("/dev/null")
+    _run(["chroot", tree, "systemctl", "disable", *recipe.disabled])
     _install_stand_in(recipe, tree)
     shutil.rmtree(tree / "var/cache/apt/archives")
 
@@ -173,6 +180,7 @@ def _install_stand_in(recipe: Recipe, tree: Path) -> None:
         return _run(["chroot", tree, *query]).strip().partition("+")[0]
 
     spec = recipe.stand_in.replace("@PODMAN@", version("podman"))
+    spec = spec.replace("@DOCKER@", version("docker.io"))
     spec = spec.replace("@SYSTEMD@", version("systemd"))
     (tree / "etc/yum.repos.d").mkdir(exist_ok=True)
     (tree / "root/stand-in.spec").write_text(spec)

@@ -88,8 +88,18 @@ class Simulated:
             "reference": f"{REPOSITORY}:1.0",
             "manifest": sha(f"manifest {version}"),
             "id": sha(f"config {version}"),
-            "layers": [{"digest": sha(f"layer {version}"), "size": 9, "package": layer(version)}],
+            "layers": [
+                {
+                    "digest": sha(f"layer {version}"),
+                    "size": 9,
+                    "diff_id": sha(f"plain layer {version}"),
+                    "plain_size": 27,
+                    "package": layer(version),
+                }
+            ],
             "services": ["probe"],
+            "units": "quadlet",
+            "runs": pinned(version),
         }
         self._write("usr/share/containerpkg/images/probe/image.json", json.dumps(about))
         self._write(QUADLET, f"[Container]\nImage={pinned(version)}\nPull=never\n")

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 from containerpkg_host.cli import main
-from containerpkg_host.engine import Podman
-from containerpkg_host.sync import before_removal, sync
+from containerpkg_host.engines import engines
+from containerpkg_host.removal import before_removal
+from containerpkg_host.sync import sync
 
 from tests.unit.host.simulated import Killed, Simulated, kept, layer, pinned, sha
 
@@ -19,7 +20,7 @@ IMAGE = "/usr/share/containerpkg/images/probe/image.json"
 
 def run(site: Simulated) -> int:
     site.calls.clear()
-    return sync(site.host, Podman(site.host))
+    return sync(site.host, engines(site.host))
 
 
 @pytest.fixture
@@ -134,7 +135,7 @@ def test_a_run_that_is_cut_off_anywhere_is_finished_by_the_next(
         site.calls.clear()
         site.die_at = last
         try:
-            sync(site.host, Podman(site.host))
+            sync(site.host, engines(site.host))
         except Killed:
             site.die_at = -1
         else:

@@ -1,0 +1,124 @@
+"""What goes with a package: its services stop, their containers and images are removed."""
+
+from typing import Dict, List
+
+from containerpkg_host import holdback, journal, presets, rpmdb, systemd
+from containerpkg_host.engines import Engines
+from containerpkg_host.host import Host, remove
+from containerpkg_host.layout import Layout, load_layouts
+from containerpkg_host.running import digest_of
+from containerpkg_host.state import Change, State, file_fingerprint
+
+
+def before_removal(host: Host, paths: List[str]) -> None:
+    """Stop the services whose package is about to lose its files, of which ``paths`` are some.
+
+    rpm says the same words when a version is replaced. Then the new one's files are there already,
+    and its image.json is not the file that the last run saw.
+    """
+    state = State(host)
+    known = state.known()
+    for path in paths:
+        folder, _, name = path.strip().rpartition("/")
+        image = folder.rpartition("/")[2]
+        if name != "image.json" or image not in known:
+            continue
+        one = known[image]
+        if file_fingerprint(host.images / image / name) != one.file:
+            continue
+        units = presets.units_of(host, one.current.services)
+        timers = [unit for unit in units if unit.endswith(".timer")]
+        if timers:
+            systemd.stop_units(host, *timers)
+        running = [s for s in one.current.services if systemd.show(host, s).running]
+        for service in running:
+            # If the image stays after all, as with one of two versions that a transaction which
+            # was cut off has left, the run after this transaction starts it again.
+            digest = one.current.digest
+            state.begin_upgrade(Change(service, image, "", old=digest, new=digest))
+        if running:
+            systemd.stop(host, *running)
+        enabled = [unit for unit in units if systemd.is_enabled(host, unit)]
+        if enabled:
+            state.note_presets(image, enabled)
+            systemd.disable(host, *enabled)
+
+
+def stop_gone(host: Host, engines: Engines, layouts: Dict[str, Layout]) -> None:
+    """Stop the services whose packages are gone, and remove their containers."""
+    state = State(host)
+    offered = {service for layout in layouts.values() for service in layout.services}
+    for name, known in state.known().items():
+        if (host.images / name / "image.json").exists() and name not in layouts:
+            continue  # there, but it cannot be read
+        engine = engines.named("docker" if known.current.units == "docker" else "podman")
+        for service in known.current.services:
+            if service in offered or _has_unit(host, service):
+                continue
+            if systemd.show(host, service).running:
+                systemd.stop(host, service)
+                journal.info(f"{service} is stopped: its package is removed")
+            if engine.container(service):
+                engine.remove_container(service)
+            systemd.reset_failed(host, service)
+            state.end_upgrade(service)
+            if holdback.lift(host, service):
+                systemd.daemon_reload(host)
+            state.end_rollback(service)
+
+
+def _has_unit(host: Host, service: str) -> bool:
+    return any((folder / f"{service}.container").exists() for folder in host.quadlets) or any(
+        (folder / f"{service}.service").exists() for folder in host.units
+    )
+
+
+def remove_unowned(host: Host, engines: Engines, layouts: Dict[str, Layout]) -> None:
+    """Remove from the engines what we loaded and no installed package has any more."""
+    state = State(host)
+    loaded = state.loaded()
+    needed = {layout.digest for layout in layouts.values()}
+    needed |= {c.old for c in (*state.rollbacks().values(), *state.upgrades().values())}
+    ids = {layout.id for layout in layouts.values()}
+    if set(loaded) <= needed:
+        return
+    for layout in layouts.values():
+        running = map(engines.of(layout).container, layout.services)
+        needed |= {digest_of(container, loaded) for container in running if container}
+    for digest, one in loaded.items():
+        if digest in needed:
+            continue
+        if one.id in ids:
+            state.forget_loaded(digest)
+            continue
+        engine = engines.named(one.engine)
+        if not engine.answers():
+            continue  # at its next transaction, or at the next boot
+        found = engine.inspect(one.names[0]) or engine.inspect(one.engine_id or one.id)
+        names = [name for name in one.names if found and name in found.names]
+        if found and not found.names:
+            names = [found.id]
+        failed = [done for done in map(engine.remove_image, names) if done.status]
+        if failed:
+            journal.warning(
+                f"image {one.image} {digest[:19]} stays in {engine.name}: {failed[0].why}"
+            )
+            continue
+        state.forget_loaded(digest)
+        if found:
+            journal.info(f"image {one.image} {digest[:19]} is removed from {engine.name}")
+
+
+def leave(host: Host, engines: Engines) -> None:
+    """Undo on this host what we did, for the removal of our own package."""
+    layouts, problems = load_layouts(host)
+    if host.booted and not problems:
+        systemd.stop(host, "containerpkg-sync")
+        stop_gone(host, engines, layouts)
+        remove_unowned(host, engines, layouts)
+    if layouts or problems:
+        return
+    if host.booted:
+        rpmdb.erase_later(host, rpmdb.unneeded_layers(host))
+    for folder in sorted(host.state.rglob("*"), reverse=True):
+        folder.rmdir() if folder.is_dir() else remove(folder)

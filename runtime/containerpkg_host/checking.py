@@ -1,7 +1,6 @@
 """The preflight: does each unit find its image on this host, and does it run that one?"""
 
 import json
-import os
 from pathlib import Path
 from typing import Dict, List, NamedTuple, Optional, Tuple
 
@@ -13,6 +12,7 @@ from containerpkg_host.layout import Layout, load_layouts
 from containerpkg_host.plain import PlainUnit, load_plain
 from containerpkg_host.quadlet import Quadlet, load_quadlets
 from containerpkg_host.running import digest_of
+from containerpkg_host.space import SpaceFinding, find_space, needs
 from containerpkg_host.state import Change, State
 
 _LOCAL = (
@@ -54,19 +54,6 @@ class UnitFinding(NamedTuple):
     """Why a registry would be asked; empty if none would."""
 
     problems: Tuple[str, ...]
-
-
-class SpaceFinding(NamedTuple):
-    """Room for the images that the engine has yet to load."""
-
-    folder: str
-    needed: int
-    free: int
-
-    @property
-    def enough(self) -> bool:
-        """Whether it fits."""
-        return self.free >= self.needed
 
 
 class Report(NamedTuple):
@@ -278,26 +265,10 @@ def _package(host: Host, layout: Optional[Layout]) -> str:
 def _space(host: Host, engines: Engines, missing: List[Layout]) -> Tuple[SpaceFinding, ...]:
     folders: Dict[str, int] = {}
     for engine in (engines.podman, engines.docker):
-        needed = [blobs.needed_bytes(layout) for layout in missing if engines.of(layout) is engine]
-        if not needed:
-            continue
-        storage, work = engine.storage()
-        for folder, size in (
-            (storage, sum(unpacked for unpacked, _ in needed)),
-            (work, max(packed for _, packed in needed)),  # one after another
-        ):
+        layouts = [layout for layout in missing if engines.of(layout) is engine]
+        for folder, size in needs(engine, layouts).items():
             folders[folder] = folders.get(folder, 0) + size
-    return tuple(
-        SpaceFinding(folder, needed, _free(host.root / folder.lstrip("/")))
-        for folder, needed in sorted(folders.items())
-    )
-
-
-def _free(path: Path) -> int:
-    while not path.exists() and path != path.parent:
-        path = path.parent
-    status = os.statvfs(str(path))
-    return status.f_bavail * status.f_frsize
+    return find_space(host, folders)
 
 
 def _shown(host: Host, path: Path) -> str:

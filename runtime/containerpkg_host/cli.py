@@ -7,6 +7,7 @@ from typing import List, Optional
 
 from containerpkg_host import (
     checking,
+    explaining,
     holdback,
     journal,
     loading,
@@ -16,10 +17,12 @@ from containerpkg_host import (
     systemd,
     waiting,
 )
+from containerpkg_host.engine import Engine
 from containerpkg_host.engines import Engines, engines
 from containerpkg_host.errors import HostProblem, WrongUsage
 from containerpkg_host.host import Host
-from containerpkg_host.layout import find_layout, load_layouts
+from containerpkg_host.layout import Layout, find_layout, load_layouts
+from containerpkg_host.space import find_space, needs
 from containerpkg_host.state import State
 
 _DESCRIPTION = "What containerpkg does on a host; containerpkg-host(8) is its manual."
@@ -45,6 +48,8 @@ def main(arguments: Optional[List[str]] = None, host: Optional[Host] = None) -> 
     load.add_argument("image", metavar="IMAGE")
     healthy = verbs.add_parser("wait-healthy", help="for units: wait for a container in docker")
     healthy.add_argument("service", metavar="SERVICE")
+    explain = verbs.add_parser("explain", help="for units: say why an image was not loaded")
+    explain.add_argument("image", metavar="IMAGE")
     verbs.add_parser("after-installation", help="for rpm: apply presets to what was installed")
     verbs.add_parser("before-removal", help="for rpm: stop what is about to be removed")
     verbs.add_parser("after-removal", help="for rpm: stop what was removed")
@@ -72,13 +77,16 @@ def _run(chosen: argparse.Namespace, host: Host) -> int:
         return 0 if report.ok else 1
     if chosen.verb == "verify":
         layout = find_layout(host, chosen.image)
-        loading.verify(host, both.of(layout), layout)
+        _verify(host, both.of(layout), layout)
     elif chosen.verb == "load":
         layout = find_layout(host, chosen.image)
         if chosen.service:
             loading.make_ready(host, both.of(layout), layout, chosen.service)
         else:
             loading.load(host, both.of(layout), layout)
+    elif chosen.verb == "explain":
+        layout = find_layout(host, chosen.image)
+        _explain(host, both.of(layout), layout)
     elif chosen.verb == "wait-healthy":
         waiting.wait_healthy(both.docker, chosen.service, os.environ.get("MAINPID", ""))
     elif chosen.verb == "sync":
@@ -94,6 +102,22 @@ def _run(chosen: argparse.Namespace, host: Host) -> int:
     elif chosen.verb == "leave":
         removal.leave(host, both)
     return 0
+
+
+def _verify(host: Host, engine: Engine, layout: Layout) -> None:
+    try:
+        loading.verify(host, engine, layout)
+    except HostProblem as problem:
+        journal.tell_units(str(problem), layout.services)
+        raise
+
+
+def _explain(host: Host, engine: Engine, layout: Layout) -> None:
+    space = find_space(host, needs(engine, [layout]))
+    why = explaining.explain(layout, engine.name, space, os.environ)
+    if why:
+        journal.error(why)
+        journal.tell_units(why, layout.services)
 
 
 def _retry(host: Host, both: Engines, service: str) -> int:

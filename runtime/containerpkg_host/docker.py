@@ -1,7 +1,7 @@
 """Docker's daemon on this host, through its command line."""
 
 import json
-from typing import IO, Any, Dict, List, Optional, Tuple
+from typing import IO, Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from containerpkg_host import stream
 from containerpkg_host.door import Done
@@ -11,6 +11,17 @@ from containerpkg_host.layout import Layout
 
 LABEL = "containerpkg.unit"
 """Our containers have it, with the name of their unit."""
+
+
+class Health(NamedTuple):
+    """Whether a container is up to its work."""
+
+    running: bool
+    status: str
+    """What docker says, ``starting``, ``healthy`` or ``unhealthy``; empty without a check."""
+
+    check: Tuple[str, ...]
+    """The command that finds out."""
 
 
 class Docker(Engine):
@@ -100,11 +111,20 @@ class Docker(Engine):
             return Done(0)
         return self._host.run(["docker", "rm", "--force", "--volumes", service])
 
-    def health(self, service: str) -> Tuple[bool, str]:
-        """Whether the container of a service runs, and what docker says of its health."""
+    def health(self, service: str) -> Health:
+        """The health of a service's container."""
         data = self._inspected(service) or {}
         state = data.get("State", {})
-        return bool(state.get("Running")), (state.get("Health") or {}).get("Status", "")
+        check = (data.get("Config", {}).get("Healthcheck") or {}).get("Test") or [""]
+        return Health(
+            running=bool(state.get("Running")),
+            status=(state.get("Health") or {}).get("Status", ""),
+            check=("/bin/sh", "-c", *check[1:]) if check[0] == "CMD-SHELL" else tuple(check[1:]),
+        )
+
+    def passes(self, service: str, check: Sequence[str]) -> bool:
+        """Whether a command in a service's container succeeds now."""
+        return self._host.run(["docker", "exec", service, *check]).status == 0
 
     def _inspected(self, service: str) -> Optional[Dict[str, Any]]:
         found = parsed(self._host.run(["docker", "container", "inspect", service]))

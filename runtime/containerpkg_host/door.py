@@ -1,6 +1,7 @@
 """The one place that starts programs."""
 
 import os
+import signal
 import subprocess
 import tempfile
 from typing import IO, Callable, NamedTuple, Sequence
@@ -17,7 +18,11 @@ class Done(NamedTuple):
     def why(self) -> str:
         """The last thing it said, for a message."""
         lines = (self.err.strip() or self.out.strip()).splitlines()
-        return lines[-1] if lines else f"status {self.status}"
+        if lines:
+            return lines[-1]
+        if self.status < 0:
+            return f"it was ended by the signal {signal.Signals(-self.status).name[3:]}"
+        return f"status {self.status}"
 
 
 Run = Callable[[Sequence[str]], Done]

@@ -4,7 +4,7 @@ import os
 import socket
 import struct
 import sys
-from typing import Dict
+from typing import Dict, Iterable
 
 ROLLED_BACK = "b2f0ed9a1d1c4e2f9a5e6bb0f8c7f1d3"
 """The MESSAGE_ID of a service that was given its image before back."""
@@ -26,11 +26,21 @@ def error(message: str, *, unit: str = "", message_id: str = "") -> None:
     """Tell what somebody has to look at; it is also in the journal of ``unit``."""
     _tell(3, message)
     if unit:
-        fields = {"MESSAGE": message, "PRIORITY": "3", "SYSLOG_IDENTIFIER": "containerpkg-host"}
-        fields["OBJECT_SYSTEMD_UNIT"] = unit
-        if message_id:
-            fields["MESSAGE_ID"] = message_id
-        _send(fields)
+        _tell_unit(message, unit, message_id)
+
+
+def tell_units(message: str, services: Iterable[str]) -> None:
+    """Put an error that was told already into the journal of each of ``services``."""
+    for service in services:
+        _tell_unit(message, f"{service}.service")
+
+
+def _tell_unit(message: str, unit: str, message_id: str = "") -> None:
+    fields = {"MESSAGE": message, "PRIORITY": "3", "SYSLOG_IDENTIFIER": "containerpkg-host"}
+    fields["OBJECT_SYSTEMD_UNIT"] = unit
+    if message_id:
+        fields["MESSAGE_ID"] = message_id
+    _send(fields)
 
 
 def _tell(priority: int, message: str) -> None:

@@ -47,7 +47,7 @@ class Layout(NamedTuple):
     archive: str
     """The file that has all of the image, in place of a layout; else empty."""
 
-    neighbours: Tuple[str, ...] = ()
+    neighbours: Tuple[str, ...]
     """What units of other deployments call the image, which they have tagged."""
 
     @property

@@ -9,6 +9,7 @@ from containerpkg_host.errors import DamagedImage, EngineFailed
 from containerpkg_host.holdback import VARIABLE
 from containerpkg_host.host import Host
 from containerpkg_host.layout import Layout
+from containerpkg_host.space import describe_lack, find_space, needs
 from containerpkg_host.state import Loaded, State
 
 
@@ -68,8 +69,8 @@ def load(host: Host, engine: Engine, layout: Layout) -> LocalImage:
         found = engine.inspect(layout.runs)
         if done.status or found is None:
             why = done.why if done.status else f"it does not know {layout.runs} afterwards"
-            full = "no space left on device" in why
-            hint = "; 'containerpkg-host check' says how much it needs" if full else ""
+            lack = describe_lack(find_space(host, needs(engine, [layout])))
+            hint = f": {lack}; make room and start it again" if "no space left" in why else ""
             raise EngineFailed(
                 f"{engine.name} could not load the image {layout.name} of package "
                 f"{layout.package}: {why}{hint}"

@@ -7,7 +7,7 @@ from typing import Callable
 from containerpkg_host.docker import Docker
 from containerpkg_host.errors import EngineFailed
 
-_PAUSE = 0.25
+_PAUSE = 0.5
 
 
 def wait_healthy(
@@ -15,23 +15,26 @@ def wait_healthy(
 ) -> None:
     """Return when the container of ``service`` is healthy, or has no health check.
 
+    Docker first asks after two seconds, and before 25 after a whole interval; so it is asked here.
     ``main`` is the number of the process that systemd has started for it, or empty. How long to
     wait is up to systemd. Raises :class:`EngineFailed` if the container ends or is unhealthy.
     """
     seen = False
     while True:
         alive = _is_alive(main)
-        running, health = docker.health(service)
-        if running and health in ("healthy", "", "none"):
+        health = docker.health(service)
+        if health.running and health.status in ("healthy", "", "none"):
             return
-        if health == "unhealthy":
+        if health.running and health.check and docker.passes(service, health.check):
+            return
+        if health.status == "unhealthy":
             raise EngineFailed(
                 f"{service} runs but is not healthy: its health check fails; "
                 f"'journalctl -u {service}' has what it printed"
             )
-        if not running and (seen or (main and not alive)):
+        if not health.running and (seen or (main and not alive)):
             raise EngineFailed(f"{service} ended before it was healthy")
-        seen = seen or running
+        seen = seen or health.running
         pause(_PAUSE)
 
 

@@ -12,6 +12,8 @@ import pytest
 
 from tests.site.host import Host, new_host
 from tests.site.tree import TRIXIE, cache_folder, ready
+from tests.site.versions import Versions, make_versions
+from tests.trust import made_keys
 
 _ROOT = Path(__file__).parents[2]
 
@@ -66,3 +68,16 @@ def site(tree: Path, repository: Path) -> Iterator[Host]:
         host.boot()
         host.path("/etc/yum.repos.d/containerpkg.repo").write_text(_REPO_FILE)
         yield host
+
+
+@pytest.fixture(scope="session")
+def versions(tmp_path_factory: pytest.TempPathFactory) -> Versions:
+    """Three versions of this project's own images, in a signed channel for each flavour of units.
+
+    ``$CONTAINERPKG_TEST_VERSIONS`` names a folder that has them already.
+    """
+    chosen = os.environ.get("CONTAINERPKG_TEST_VERSIONS")
+    if chosen:
+        return Versions(Path(chosen).resolve())
+    with made_keys(tmp_path_factory.mktemp("k") / "g") as keys:
+        return make_versions(tmp_path_factory.mktemp("versions"), keys)

@@ -89,12 +89,14 @@ def build_packages(
     service: Mapping[str, object],
     stamp: str,
     *,
-    neighbours: Mapping[str, object] | None = None,
     target: str = "el9",
+    beside: Mapping[str, Mapping[str, object]] | None = None,
+    neighbours: Mapping[str, object] | None = None,
 ) -> tuple[Path, ...]:
     """The packages of an image ``probe``, its own first.
 
-    It has one service of its name unless that is empty, and ``neighbours`` as in image.yaml.
+    It has one service of its name unless that is empty, more services by name in ``beside``, and
+    ``neighbours`` as in image.yaml.
     """
     image = Image(
         name="probe",
@@ -104,7 +106,7 @@ def build_packages(
             {
                 "summary": "Probe",
                 "license": "MIT",
-                "services": {"probe": service} if service else {},
+                "services": {**({"probe": service} if service else {}), **(beside or {})},
                 "neighbours": neighbours or {},
             }
         ),

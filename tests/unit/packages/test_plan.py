@@ -279,20 +279,27 @@ def test_the_files_of_an_image_with_a_service() -> None:
   "id": "sha256:ddd*",
   "architecture": "arm/v7",
   "units": "quadlet",
+  "runs": "quay.io/foreman/redis@sha256:ccc*",
   "layers": [
     {
       "digest": "sha256:aaa*",
       "size": 30000000,
+      "diff_id": "sha256:aaa*",
+      "plain_size": 9,
       "package": "oci-layer-aaaaaaaaaaaaaaaa"
     },
     {
       "digest": "sha256:bbb*",
       "size": 1000,
+      "diff_id": "sha256:bbb*",
+      "plain_size": 9,
       "package": "redis-container"
     },
     {
       "digest": "sha256:bbb*",
       "size": 1000,
+      "diff_id": "sha256:bbb*",
+      "plain_size": 9,
       "package": "redis-container"
     }
   ],
@@ -395,6 +402,7 @@ AutoReqProv: no
 Provides: container(quay.io/foreman/redis) = 7.0
 Provides: oci-manifest(sha256:ccc*)
 Provides: oci-image-id(sha256:ddd*)
+Requires: containerpkg-runtime
 Requires: /usr/lib/systemd/system/docker.service
 Requires(post): systemd
 Requires(preun): systemd
@@ -408,6 +416,8 @@ systemctl daemon-reload >/dev/null 2>&1 || :
 if [ $1 -eq 1 ]; then
   systemctl preset redis.service redis-report.timer >/dev/null 2>&1 || :
 fi
+[ -d /run/systemd/system ] && mkdir -p /run/containerpkg && : > /run/containerpkg/sync-wanted || :
+systemctl start --no-block containerpkg-sync.service >/dev/null 2>&1 || :
 
 %preun
 if [ $1 -eq 0 ]; then
@@ -417,9 +427,8 @@ fi
 
 %postun
 systemctl daemon-reload >/dev/null 2>&1 || :
-if [ $1 -ge 1 ]; then
-  systemctl try-restart redis.service redis-report.timer >/dev/null 2>&1 || :
-fi
+[ -d /run/systemd/system ] && mkdir -p /run/containerpkg && : > /run/containerpkg/sync-wanted || :
+systemctl start --no-block containerpkg-sync.service >/dev/null 2>&1 || :
 
 %files
 %dir %attr(0755,root,root) /usr/share/containerpkg
@@ -462,16 +471,16 @@ systemctl daemon-reload >/dev/null 2>&1 || :
 
 
 @pytest.mark.parametrize(
-    ("target", "name", "form", "pinned"),
+    ("target", "name", "form", "runs"),
     [
-        ("el7", "image.tar.gz", Layers(compression="gzip", level=6), "  sha256:ddd*"),
-        ("el9-docker", "image.tar.zst", Layers(), "  sha256:ddd*"),
-        ("el9-podman", "image.tar.zst", Layers(), "  sha256:ddd*"),
-        ("el9", "image.tar.zst", Layers(), "Image=sha256:ddd*"),
+        ("el7", "image.tar.gz", Layers(compression="gzip", level=6), "sha256:ddd*"),
+        ("el9-docker", "image.tar.zst", Layers(), "quay.io/foreman/redis:sha256-ccc*"),
+        ("el9-podman", "image.tar.zst", Layers(), "sha256:ddd*"),
+        ("el9", "image.tar.zst", Layers(), "sha256:ddd*"),
     ],
 )
 def test_an_archive_is_all_there_is_of_an_image(
-    target: str, name: str, form: Layers, pinned: str
+    target: str, name: str, form: Layers, runs: str
 ) -> None:
     made = plan({"payload": "archive", "services": {"redis": {}}}, target=target)
     content = {file.target: file.content for file in made.files}
@@ -488,8 +497,9 @@ def test_an_archive_is_all_there_is_of_an_image(
     )
     assert "oci-blob" not in made.spec
     units = "".join(str(text) for path, text in content.items() if "/systemd/" in path)
-    assert pinned in short(units).splitlines()
     flavour = {"el7": "docker", "el9": "quadlet"}.get(target, target[4:])
+    says = "Image=" if flavour == "quadlet" else "Environment=CONTAINERPKG_IMAGE="
+    assert f"{says}{runs}" in short(units).splitlines()
     assert (
         short(str(content[home + "image.json"]))
         == f"""\
@@ -502,21 +512,28 @@ def test_an_archive_is_all_there_is_of_an_image(
   "id": "sha256:ddd*",
   "architecture": "arm/v7",
   "units": "{flavour}",
+  "runs": "{runs}",
   "archive": "{name}",
   "layers": [
     {{
       "digest": "sha256:aaa*",
       "size": 9,
+      "diff_id": "sha256:aaa*",
+      "plain_size": 9,
       "package": "redis-container"
     }},
     {{
       "digest": "sha256:bbb*",
       "size": 9,
+      "diff_id": "sha256:bbb*",
+      "plain_size": 9,
       "package": "redis-container"
     }},
     {{
       "digest": "sha256:bbb*",
       "size": 9,
+      "diff_id": "sha256:bbb*",
+      "plain_size": 9,
       "package": "redis-container"
     }}
   ],

@@ -51,8 +51,9 @@ def test_every_line_is_python_3_6_and_the_standard_library() -> None:
             if isinstance(node, ast.Import | ast.ImportFrom)
         }
         assert {name.partition(".")[0] for name in imported} <= {
-            "abc", "argparse", "containerpkg_host", "contextlib", "fcntl", "hashlib", "json", "os",
-            "pathlib", "re", "socket", "struct", "subprocess", "sys", "typing",
+            "abc", "argparse", "containerpkg_host", "contextlib", "fcntl", "hashlib", "io", "json",
+            "os", "pathlib", "re", "shlex", "socket", "struct", "subprocess", "sys", "tarfile",
+            "tempfile", "time", "typing",
         }, path  # fmt: skip
 
 

@@ -53,16 +53,17 @@ Type=notify
 NotifyAccess=all
 Environment=PODMAN_SYSTEMD_UNIT=%n
 SyslogIdentifier=%N
+# What runs: this content and no other.
+Environment=CONTAINERPKG_IMAGE=quay.io/foreman/redis@sha256:aaa*
+# More options of 'podman run', for drop-ins.
+Environment=CONTAINERPKG_OPTIONS=
 Delegate=yes
 KillMode=mixed
 # Copies the image from this host's disk into podman unless it is there; no registry is asked.
-ExecStartPre=/usr/libexec/containerpkg/containerpkg-host load redis
+ExecStartPre=/usr/libexec/containerpkg/containerpkg-host load --for redis redis
 ExecStartPre=/usr/bin/podman network create --ignore backend
 # podman wants the file to be there; an administrator may have removed it.
 ExecStartPre=-/bin/sh -c 'umask 0137 && : >> "$$1"' sh /etc/sysconfig/redis
-# For people: the tag names what was started last.
-ExecStartPre=-/usr/bin/podman tag quay.io/foreman/redis@sha256:aaa* quay.io/foreman/redis:1.0
-# A digest: this content runs and no other, whatever a tag points to.
 ExecStart=/usr/bin/podman run \\
   --name=redis \\
   --replace \\
@@ -98,7 +99,7 @@ ExecStart=/usr/bin/podman run \\
   --cap-add=SETGID \\
   --security-opt=no-new-privileges \\
   --stop-timeout=10 \\
-  quay.io/foreman/redis@sha256:aaa* redis-server --requirepass "a b $$HOME %%n"
+  $CONTAINERPKG_OPTIONS ${CONTAINERPKG_IMAGE} redis-server --requirepass "a b $$HOME %%n"
 ExecStop=/usr/bin/podman rm --volumes --force --ignore redis
 ExecStopPost=-/usr/bin/podman rm --volumes --force --ignore redis
 Restart=always
@@ -132,21 +133,22 @@ RequiresMountsFor="/srv/dumps"
 # Docker stays in front: its status is the container's.
 Type=simple
 SyslogIdentifier=%N
+# What runs: this content and no other.
+Environment=CONTAINERPKG_IMAGE=quay.io/foreman/redis:sha256-aaa*
+# More options of 'docker run', for drop-ins.
+Environment=CONTAINERPKG_OPTIONS=
 # Copies the image from this host's disk into docker unless it is there; no registry is asked.
-ExecStartPre=/usr/libexec/containerpkg/containerpkg-host load redis
+ExecStartPre=/usr/libexec/containerpkg/containerpkg-host load --for redis redis
 # It may be there.
 ExecStartPre=-/usr/bin/docker network create backend
 # docker wants the file to be there; an administrator may have removed it.
 ExecStartPre=-/bin/sh -c 'umask 0137 && : >> "$$1"' sh /etc/sysconfig/redis
-# For people: the tag names what was started last.
-ExecStartPre=-/usr/bin/docker tag sha256:bbb* quay.io/foreman/redis:1.0
-# What a power cut or a killed docker may have left.
-ExecStartPre=-/usr/bin/docker rm --force --volumes redis
-# The image ID: this content runs and no other, whatever a tag points to.
 ExecStart=/usr/bin/docker run \\
   --name=redis \\
+  --label=containerpkg.unit=redis.service \\
   --rm \\
   --log-driver=none \\
+  --pull=never \\
   --entrypoint=/usr/bin/tini \\
   --user=999:999 \\
   --publish=127.0.0.1:6379:6379/tcp \\
@@ -173,10 +175,13 @@ ExecStart=/usr/bin/docker run \\
   --cap-add=SETGID \\
   --security-opt=no-new-privileges \\
   --stop-timeout=10 \\
-  sha256:bbb* redis-server --requirepass "a b $$HOME %%n"
+  $CONTAINERPKG_OPTIONS ${CONTAINERPKG_IMAGE} redis-server --requirepass "a b $$HOME %%n"
 ExecStartPost=/usr/libexec/containerpkg/containerpkg-host wait-healthy redis
 ExecStop=-/usr/bin/docker stop redis
-ExecStopPost=-/usr/bin/docker rm --force --volumes redis
+# What a client that was killed leaves behind. Only the unit's own: another's may have the name.
+ExecStopPost=-/bin/sh -c ' \\
+  ids=$$(/usr/bin/docker ps --all --quiet --filter=label=containerpkg.unit=$$1); \\
+  [ -z "$$ids" ] || exec /usr/bin/docker rm --force --volumes $$ids' sh %n
 Restart=always
 TimeoutStartSec=300
 # Docker ends the container itself at 10 seconds; systemd gives it time to clean up.
@@ -213,15 +218,16 @@ Type=oneshot
 RemainAfterExit=yes
 Environment=PODMAN_SYSTEMD_UNIT=%n
 SyslogIdentifier=%N
+# What runs: this content and no other.
+Environment=CONTAINERPKG_IMAGE=quay.io/foreman/redis@sha256:aaa*
+# More options of 'podman run', for drop-ins.
+Environment=CONTAINERPKG_OPTIONS=
 Delegate=yes
 KillMode=mixed
 # Copies the image from this host's disk into podman unless it is there; no registry is asked.
-ExecStartPre=/usr/libexec/containerpkg/containerpkg-host load redis
+ExecStartPre=/usr/libexec/containerpkg/containerpkg-host load --for migrate redis
 # podman wants the file to be there; an administrator may have removed it.
 ExecStartPre=-/bin/sh -c 'umask 0137 && : >> "$$1"' sh /etc/sysconfig/migrate
-# For people: the tag names what was started last.
-ExecStartPre=-/usr/bin/podman tag quay.io/foreman/redis@sha256:aaa* quay.io/foreman/redis:1.0
-# A digest: this content runs and no other, whatever a tag points to.
 ExecStart=/usr/bin/podman run \\
   --name=migrate \\
   --replace \\
@@ -237,7 +243,7 @@ ExecStart=/usr/bin/podman run \\
   --cap-drop=all \\
   --security-opt=no-new-privileges \\
   --stop-timeout=90 \\
-  quay.io/foreman/redis@sha256:aaa*
+  $CONTAINERPKG_OPTIONS ${CONTAINERPKG_IMAGE}
 ExecStopPost=-/usr/bin/podman rm --volumes --force --ignore migrate
 Restart=no
 TimeoutStartSec=3600
@@ -267,19 +273,20 @@ Before=redis.service
 Type=oneshot
 RemainAfterExit=yes
 SyslogIdentifier=%N
+# What runs: this content and no other.
+Environment=CONTAINERPKG_IMAGE=quay.io/foreman/redis:sha256-aaa*
+# More options of 'docker run', for drop-ins.
+Environment=CONTAINERPKG_OPTIONS=
 # Copies the image from this host's disk into docker unless it is there; no registry is asked.
-ExecStartPre=/usr/libexec/containerpkg/containerpkg-host load redis
+ExecStartPre=/usr/libexec/containerpkg/containerpkg-host load --for migrate redis
 # docker wants the file to be there; an administrator may have removed it.
 ExecStartPre=-/bin/sh -c 'umask 0137 && : >> "$$1"' sh /etc/sysconfig/migrate
-# For people: the tag names what was started last.
-ExecStartPre=-/usr/bin/docker tag sha256:bbb* quay.io/foreman/redis:1.0
-# What a power cut or a killed docker may have left.
-ExecStartPre=-/usr/bin/docker rm --force --volumes migrate
-# The image ID: this content runs and no other, whatever a tag points to.
 ExecStart=/usr/bin/docker run \\
   --name=migrate \\
+  --label=containerpkg.unit=migrate.service \\
   --rm \\
   --log-driver=none \\
+  --pull=never \\
   --env-file=/etc/sysconfig/migrate \\
   --read-only \\
   --tmpfs=/tmp:rw,exec,nosuid,nodev \\
@@ -288,8 +295,11 @@ ExecStart=/usr/bin/docker run \\
   --cap-drop=all \\
   --security-opt=no-new-privileges \\
   --stop-timeout=90 \\
-  sha256:bbb*
-ExecStopPost=-/usr/bin/docker rm --force --volumes migrate
+  $CONTAINERPKG_OPTIONS ${CONTAINERPKG_IMAGE}
+# What a client that was killed leaves behind. Only the unit's own: another's may have the name.
+ExecStopPost=-/bin/sh -c ' \\
+  ids=$$(/usr/bin/docker ps --all --quiet --filter=label=containerpkg.unit=$$1); \\
+  [ -z "$$ids" ] || exec /usr/bin/docker rm --force --volumes $$ids' sh %n
 Restart=no
 TimeoutStartSec=3600
 # Docker ends the container itself at 90 seconds; systemd gives it time to clean up.

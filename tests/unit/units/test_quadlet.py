@@ -75,6 +75,9 @@ def test_everything_a_service_can_say() -> None:
 RemainAfterExit=no
 # Blobs are what they should be, or podman does not get to see them.
 ExecStartPre=/usr/libexec/containerpkg/containerpkg-host verify redis
+# Podman does not name the file system that is full, and says nothing when it is killed.
+ExecStopPost=-/bin/sh -c 'test "$${EXIT_STATUS:-0}" = 0 || exec "$$@"' sh \\
+  /usr/libexec/containerpkg/containerpkg-host explain redis
 """,
         ),
         UnitFile(

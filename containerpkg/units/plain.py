@@ -17,6 +17,7 @@ from containerpkg.definitions.service import Health, Service
 from containerpkg.errors import PackageError
 from containerpkg.templates import render
 from containerpkg.units import systemd
+from containerpkg.units.hardening import hardening
 from containerpkg.units.quadlet import SYSTEM, UnitFile, bindings, common_values, defaults_path
 from containerpkg.units.sysconfig import render_defaults, sysconfig_path
 from containerpkg.units.systemd import argument, words
@@ -66,11 +67,15 @@ class Podman:
 
 @dataclass(frozen=True, kw_only=True)
 class Docker:
-    """Docker of some ``version`` (major, minor) and newer; ``pinned`` is a tag or the image ID."""
+    """Docker of some ``version`` (major, minor) and newer; ``pinned`` is a tag or the image ID.
+
+    ``systemd`` is the oldest that must understand the units.
+    """
 
     name: ClassVar[str] = "docker"
     pinned: str
     version: tuple[int, int]
+    systemd: int
 
     def options(self, name: str, service: Service) -> Iterator[str]:
         """What docker needs to know beside what podman does; an image ID it cannot pull."""
@@ -147,6 +152,7 @@ def _values(image: str, name: str, service: Service, engine: Podman | Docker) ->
         "command": words(service.command),
         "networks": [systemd.names([network]) for network in service.networks],
         "health": service.health is not None,
+        "hardening": hardening(engine.systemd) if isinstance(engine, Docker) else [],
     }
 
 

@@ -44,8 +44,8 @@ class Engine(ABC):
         """Whether it can be asked at all, so that "not there" means that."""
 
     @abstractmethod
-    def reference(self, repository: str, digest: str) -> str:
-        """What only one content is called, by which a unit can run it."""
+    def references(self, repository: str, digest: str) -> Tuple[str, ...]:
+        """What only one content is called, by which a unit can run it, the best first."""
 
     @abstractmethod
     def inspect(self, reference: str) -> Optional[LocalImage]:
@@ -74,6 +74,10 @@ class Engine(ABC):
     @abstractmethod
     def remove_image(self, reference: str) -> Done:
         """Take a name from an image, and with its last name the image unless it is in use."""
+
+    @abstractmethod
+    def volumes(self) -> Tuple[str, ...]:
+        """The names of all volumes; none if the engine does not answer."""
 
     @abstractmethod
     def storage(self) -> Tuple[str, str]:

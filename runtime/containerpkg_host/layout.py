@@ -44,6 +44,9 @@ class Layout(NamedTuple):
     runs: str
     """What the units run the image by."""
 
+    volumes: Tuple[str, ...]
+    """The names of those that the services keep data in."""
+
     archive: str
     """The file that has all of the image, in place of a layout; else empty."""
 
@@ -68,7 +71,12 @@ class Layout(NamedTuple):
     @property
     def kept(self) -> str:
         """``REPOSITORY:sha256-HEX``: a name that no other content takes away."""
-        return f"{self.repository}:{self.digest.replace(':', '-')}"
+        return kept_name(self.repository, self.digest)
+
+
+def kept_name(repository: str, digest: str) -> str:
+    """The tag that an image has as long as it is in an engine."""
+    return f"{repository}:{digest.replace(':', '-')}"
 
 
 def parse_layout(text: str) -> Layout:
@@ -85,6 +93,7 @@ def parse_layout(text: str) -> Layout:
         services=tuple(about["services"]),
         units=about["units"],
         runs=about["runs"],
+        volumes=tuple(about.get("volumes", ())),
         archive=about.get("archive", ""),
         neighbours=tuple(x["reference"] for x in about.get("neighbours", ())),
     )

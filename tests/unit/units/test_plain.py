@@ -3,6 +3,7 @@ import pytest
 from containerpkg.definitions.service import Service
 from containerpkg.errors import PackageError
 from containerpkg.units.flavour import Flavour, Version, render_units
+from containerpkg.units.hardening import hardening
 from tests.unit.units.test_quadlet import FULL
 
 SYSTEM = "/usr/lib/systemd/system/"
@@ -137,6 +138,31 @@ SyslogIdentifier=%N
 Environment=CONTAINERPKG_IMAGE=quay.io/foreman/redis:sha256-aaa*
 # More options of 'docker run', for drop-ins.
 Environment=CONTAINERPKG_OPTIONS=
+# Docker's client and what prepares its start need no more; the container is none of this.
+NoNewPrivileges=yes
+PrivateTmp=yes
+CapabilityBoundingSet=CAP_CHOWN CAP_DAC_OVERRIDE CAP_FOWNER
+PrivateDevices=yes
+RestrictAddressFamilies=AF_UNIX
+SystemCallArchitectures=native
+ProtectHome=read-only
+MemoryDenyWriteExecute=yes
+ProtectSystem=full
+ReadWritePaths=-/etc/sysconfig
+RestrictRealtime=yes
+ProtectControlGroups=yes
+ProtectKernelModules=yes
+ProtectKernelTunables=yes
+RestrictNamespaces=yes
+LockPersonality=yes
+SystemCallFilter=@system-service
+SystemCallErrorNumber=EPERM
+ProtectHostname=yes
+RestrictSUIDSGID=yes
+ProtectKernelLogs=yes
+ProtectClock=yes
+ProcSubset=pid
+ProtectProc=invisible
 # Copies the image from this host's disk into docker unless it is there; no registry is asked.
 ExecStartPre=/usr/libexec/containerpkg/containerpkg-host load --for redis redis
 # It may be there.
@@ -279,6 +305,31 @@ SyslogIdentifier=%N
 Environment=CONTAINERPKG_IMAGE=quay.io/foreman/redis:sha256-aaa*
 # More options of 'docker run', for drop-ins.
 Environment=CONTAINERPKG_OPTIONS=
+# Docker's client and what prepares its start need no more; the container is none of this.
+NoNewPrivileges=yes
+PrivateTmp=yes
+CapabilityBoundingSet=CAP_CHOWN CAP_DAC_OVERRIDE CAP_FOWNER
+PrivateDevices=yes
+RestrictAddressFamilies=AF_UNIX
+SystemCallArchitectures=native
+ProtectHome=read-only
+MemoryDenyWriteExecute=yes
+ProtectSystem=full
+ReadWritePaths=-/etc/sysconfig
+RestrictRealtime=yes
+ProtectControlGroups=yes
+ProtectKernelModules=yes
+ProtectKernelTunables=yes
+RestrictNamespaces=yes
+LockPersonality=yes
+SystemCallFilter=@system-service
+SystemCallErrorNumber=EPERM
+ProtectHostname=yes
+RestrictSUIDSGID=yes
+ProtectKernelLogs=yes
+ProtectClock=yes
+ProcSubset=pid
+ProtectProc=invisible
 # Copies the image from this host's disk into docker unless it is there; no registry is asked.
 ExecStartPre=/usr/libexec/containerpkg/containerpkg-host load --for migrate redis
 # docker wants the file to be there; an administrator may have removed it.
@@ -324,6 +375,26 @@ def test_a_schedule_has_the_same_timer_in_all_flavours(flavour: Flavour) -> None
     assert made[timer] == units("quadlet", services)[timer]
     assert "RemainAfterExit" not in made[f"{SYSTEM}report.service"]
     assert "[Install]" not in made[f"{SYSTEM}report.service"]
+
+
+def test_an_older_systemd_gets_what_it_knows() -> None:
+    assert hardening(219) == [
+        "NoNewPrivileges=yes",
+        "PrivateTmp=yes",
+        "CapabilityBoundingSet=CAP_CHOWN CAP_DAC_OVERRIDE CAP_FOWNER",
+        "PrivateDevices=yes",
+        "RestrictAddressFamilies=AF_UNIX",
+        "SystemCallArchitectures=native",
+        "ProtectHome=read-only",
+    ]
+    assert {line.partition("=")[0] for line in set(hardening(252)) - set(hardening(239))} == {
+        "ProcSubset",
+        "ProtectClock",
+        "ProtectHostname",
+        "ProtectKernelLogs",
+        "ProtectProc",
+        "RestrictSUIDSGID",
+    }
 
 
 def test_a_service_without_a_check_is_started_when_its_container_is() -> None:

@@ -155,6 +155,11 @@ class Site:
         self.host.run("dnf", "--assumeyes", "install", "probe-container")
         self.settle()
 
+    def update(self) -> None:
+        argv = ["dnf", "--assumeyes", "--repofrompath=update,/srv/update", "--nogpgcheck"]
+        self.host.run(*argv, "upgrade")
+        self.settle()
+
     def settle(self) -> None:
         """Wait for what follows from a transaction or a boot."""
 
@@ -396,8 +401,7 @@ def test_an_engine_that_is_not_there_at_update_and_removal(site: Site, channel: 
     site.works()
     host.run("systemctl", "stop", "probe")
     site.take_engine_away()
-    host.run("dnf", "--assumeyes", "--repofrompath=update,/srv/update", "--nogpgcheck", "upgrade")
-    site.settle()
+    site.update()
     # Nothing ran, so nothing is amiss.
     assert site.active("containerpkg-sync") == "inactive"
     site.bring_engine_back()
@@ -485,3 +489,24 @@ def test_two_starts_at_once_load_once(site: Site) -> None:
     host.run("systemctl", "start", "probe", "other")
     assert site.loads() == 2
     site.works()
+
+
+@pytest.mark.timeout(300)
+def test_an_update_does_not_start_what_was_stopped_with_a_bad_status(
+    site: Site, channel: Channel
+) -> None:
+    host = site.host
+    site.install()
+    dropin = host.path("/etc/systemd/system/probe.service.d/bad.conf")
+    dropin.parent.mkdir(parents=True)
+    # As a Java program does, or one that does not end before it is killed.
+    dropin.write_text("[Service]\nExecStopPost=/bin/false\n")
+    host.run("systemctl", "daemon-reload")
+    site.works()
+    host.run("systemctl", "stop", "probe")
+    assert site.active("probe") == "failed"
+    site.update()
+    assert site.active("probe") == "failed"
+    assert site.active("containerpkg-sync") == "inactive"
+    host.run("systemctl", "start", "probe")
+    assert site.running() == channel.updated.id

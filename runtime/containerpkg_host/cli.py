@@ -96,7 +96,7 @@ def _run(chosen: argparse.Namespace, host: Host) -> int:
     elif chosen.verb == "after-installation":
         presets.apply(host, load_layouts(host)[0])
     elif chosen.verb == "before-removal":
-        removal.before_removal(host, sys.stdin.read().splitlines())
+        removal.before_removal(host, both, sys.stdin.read().splitlines())
     elif chosen.verb == "after-removal":
         removal.stop_gone(host, both, load_layouts(host)[0])
     elif chosen.verb == "leave":

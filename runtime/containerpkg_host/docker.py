@@ -136,6 +136,9 @@ class Docker(Engine):
     def remove_image(self, reference: str) -> Done:
         return self._host.run(["docker", "image", "rm", reference])
 
+    def volumes(self) -> Tuple[str, ...]:
+        return tuple(self._host.run(["docker", "volume", "ls", "--quiet"]).out.split())
+
     def storage(self) -> Tuple[str, str]:
         done = self._host.run(["docker", "info", "--format={{json .DockerRootDir}}"])
         try:

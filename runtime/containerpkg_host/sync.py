@@ -117,10 +117,11 @@ class _Pass:
         engine = self._engines.of(layout)
         if not layout.services or loading.is_present(self._host, engine, layout):
             return True
-        pending = self._state.upgrades()
-        loaded = any(one.image == layout.name for one in self._state.loaded().values())
+        upgrades = self._state.upgrades()
+        pending = any(service in upgrades for service in layout.services)
         running = any(systemd.show(self._host, s).running for s in layout.services)
-        if not (running or loaded or any(s in pending for s in layout.services)):
+        loaded = any(one.image == layout.name for one in self._state.loaded().values())
+        if not running and not pending and not (loaded and engine.answers()):
             return True
         try:
             if layout.units == "quadlet":

@@ -22,6 +22,7 @@ LAYOUT = Layout(
     services=(),
     units="quadlet",
     runs="example/probe@sha256:1",
+    volumes=(),
     archive="",
     neighbours=(),
 )

@@ -205,7 +205,9 @@ ExecStart=/usr/bin/docker run \\
 ExecStartPost=/usr/libexec/containerpkg/containerpkg-host wait-healthy redis
 ExecStop=-/usr/bin/docker stop redis
 # What a client that was killed leaves behind. Only the unit's own: another's may have the name.
+# While docker is down its socket keeps who asks waiting, and docker waits for the end of this unit.
 ExecStopPost=-/bin/sh -c ' \\
+  systemctl --quiet is-active docker.service || exit 0; \\
   ids=$$(/usr/bin/docker ps --all --quiet --filter=label=containerpkg.unit=$$1); \\
   [ -z "$$ids" ] || exec /usr/bin/docker rm --force --volumes $$ids' sh %n
 Restart=always
@@ -348,7 +350,9 @@ ExecStart=/usr/bin/docker run \\
   --stop-timeout=90 \\
   $CONTAINERPKG_OPTIONS ${CONTAINERPKG_IMAGE}
 # What a client that was killed leaves behind. Only the unit's own: another's may have the name.
+# While docker is down its socket keeps who asks waiting, and docker waits for the end of this unit.
 ExecStopPost=-/bin/sh -c ' \\
+  systemctl --quiet is-active docker.service || exit 0; \\
   ids=$$(/usr/bin/docker ps --all --quiet --filter=label=containerpkg.unit=$$1); \\
   [ -z "$$ids" ] || exec /usr/bin/docker rm --force --volumes $$ids' sh %n
 Restart=no

@@ -102,6 +102,9 @@ def test_enable_go_back_and_what_stays(tree: Path, tmp_path: Path, target: str) 
         assert _systemctl(host, "is-active") == (0, "active")
 
         _dnf(host, "remove", "probe-container")
+        assert _dnf(host, "history", "undo", "last") == "1.1"
+        assert _systemctl(host, "start")[0] == 0
+        _dnf(host, "remove", "probe-container")
         for kind, name in (("network", "probe-net"), ("volume", "probe-data")):
             listed = host.run(engine, kind, "ls", "--format={{.Name}}").stdout.split()
             assert name in listed

@@ -88,6 +88,16 @@ def test_a_key_in_a_file_and_a_token_as_a_credential(
     mode = host.path("/run/probe-secrets").stat().st_mode
     assert mode & 0o777 == 0o700
 
+    # Encrypted with the host's key.
+    encrypt = ["systemd-creds", "encrypt", "--with-key=host", "--name=probe.token"]
+    host.run(*encrypt, "-", "/srv/token.encrypted", stdin="an encrypted token")
+    (dropins / "token.conf").write_text(
+        "[Service]\nLoadCredentialEncrypted=probe.token:/srv/token.encrypted\n"
+    )
+    host.run("systemctl", "daemon-reload")
+    host.run("systemctl", "restart", "probe")
+    assert _seen(host, engine, "/run/secrets/token") == ["an encrypted token4321:4321 440"]
+
     # The token that the host keeps for all units, after a restart.
     (dropins / "token.conf").unlink()
     host.path("/etc/credstore").mkdir(exist_ok=True)

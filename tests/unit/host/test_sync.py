@@ -239,6 +239,25 @@ def test_removal_stops_what_runs_and_leaves_nothing(
     assert [path for kind in kinds for path in (site.host.state / kind).glob("*")] == []
 
 
+def test_the_removal_of_our_own_package_leaves_nothing_but_what_is_installed(
+    site: Simulated,
+) -> None:
+    (site.root / "run/systemd/system").mkdir(parents=True)
+    site.calls.clear()
+    assert main(["leave"], site.host) == 0
+    assert site.changes() == ["systemctl stop containerpkg-sync.service"]
+    assert (site.running, set(site.engine.images)) == ("A", {"A"})
+
+    before_removal(site.host, engines(site.host), [f"/{IMAGE}"])
+    site.remove()
+    site.calls.clear()
+    assert main(["leave"], site.host) == 0
+    erased = [call for call in site.changes() if "containerpkg-leave" in call]
+    assert [call.split()[-1] for call in erased] == list(layers(site, "A"))
+    assert site.engine.images == {}
+    assert list(site.host.state.iterdir()) == []
+
+
 def test_the_removal_of_one_of_two_versions_interrupts_only(site: Simulated) -> None:
     before_removal(site.host, engines(site.host), [f"/{IMAGE}"])
     assert (site.unit, site.enabled) == ("inactive", False)

@@ -140,6 +140,12 @@ def leave(host: Host, engines: Engines) -> None:
         remove_unowned(host, engines, layouts)
     if layouts or problems:
         return
+    for one in State(host).loaded().values():
+        names = " ".join(one.names)
+        journal.warning(
+            f"image {one.image} {one.digest[:19]} may stay in {one.engine}: "
+            f"'{one.engine} image rm {names}' removes it"
+        )
     if host.booted:
         rpmdb.erase_later(host, rpmdb.unneeded_layers(host))
     for folder in sorted(host.state.rglob("*"), reverse=True):

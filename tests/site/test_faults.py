@@ -31,7 +31,7 @@ gpgcheck=0
 """
 
 _SERVICE: Mapping[str, object] = {
-    "command": ["sh", "-c", "trap exit TERM; sleep 9999 & wait"],
+    "command": ["sh", "-c", "trap 'exit 0' TERM; sleep 9999 & wait"],
     "mounts": [{"source": "/usr", "target": "/usr"}],
     "health": {"command": "true"},
     "restart": "no",
@@ -107,6 +107,19 @@ class Site:
         argv = [self.flavour.engine, "images", "--all", "--no-trunc", "--format={{.ID}}"]
         return set(self.host.run(*argv).stdout.split())
 
+    def take_engine_away(self) -> None:
+        """Stop docker; podman is no daemon, so it is not there at all."""
+        if self.flavour == DOCKER:
+            self.host.run("systemctl", "stop", "docker.service", "docker.socket")
+        else:
+            self.host.run("mv", "/usr/bin/podman", "/usr/bin/podman.away")
+
+    def bring_engine_back(self) -> None:
+        if self.flavour == DOCKER:
+            self.host.run("systemctl", "start", "docker")
+        else:
+            self.host.run("mv", "/usr/bin/podman.away", "/usr/bin/podman")
+
     def forget_image(self) -> None:
         """Make a host of it where the image was never loaded."""
         self.host.run("systemctl", "stop", "probe", "other")
@@ -140,6 +153,11 @@ class Site:
 
     def install(self) -> None:
         self.host.run("dnf", "--assumeyes", "install", "probe-container")
+        self.settle()
+
+    def update(self) -> None:
+        argv = ["dnf", "--assumeyes", "--repofrompath=update,/srv/update", "--nogpgcheck"]
+        self.host.run(*argv, "upgrade")
         self.settle()
 
     def settle(self) -> None:
@@ -245,6 +263,10 @@ class Channel:
     flavour: Flavour
     repository: Path
     stored: StoredImage
+    update: Path
+    """Another repository, which has the next version alone."""
+
+    updated: StoredImage
 
 
 @pytest.fixture(scope="module", params=FLAVOURS, ids=lambda flavour: flavour.target)
@@ -265,12 +287,31 @@ def channel(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         beside={"other": {**_SERVICE, "restart": "on-failure"}},
     )
     publish_metadata(repository)
-    return Channel(flavour=request.param, repository=repository, stored=stored)
+    update = folder / "update"
+    updated = store_image(store, "second")
+    build_packages(
+        folder,
+        update / PACKAGES,
+        store,
+        updated,
+        _SERVICE,
+        "2",
+        target=request.param.target,
+    )
+    publish_metadata(update)
+    return Channel(
+        flavour=request.param,
+        repository=repository,
+        stored=stored,
+        update=update,
+        updated=updated,
+    )
 
 
 @pytest.fixture
 def site(tree: Path, channel: Channel) -> Iterator[Site]:
-    with new_host(tree, cache_folder(), binds={channel.repository: "/srv/repo"}) as host:
+    binds = {channel.repository: "/srv/repo", channel.update: "/srv/update"}
+    with new_host(tree, cache_folder(), binds=binds) as host:
         host.boot()
         host.path("/etc/yum.repos.d/containerpkg.repo").write_text(_REPO_FILE)
         if channel.flavour == DOCKER:
@@ -337,10 +378,7 @@ def test_no_space_for_the_load(site: Site) -> None:
 @pytest.mark.timeout(300)
 def test_an_engine_that_is_not_there_at_install(site: Site) -> None:
     host = site.host
-    if site.flavour == DOCKER:
-        host.run("systemctl", "stop", "docker.service", "docker.socket")
-    else:
-        host.run("mv", "/usr/bin/podman", "/usr/bin/podman.away")
+    site.take_engine_away()
     site.install()
     assert site.active("containerpkg-sync") == "inactive"
     assert host.run("rpm", "--verify", "containerpkg-runtime", "probe-container").stdout == ""
@@ -352,8 +390,37 @@ def test_an_engine_that_is_not_there_at_install(site: Site) -> None:
         status, said = site.start()
         assert status == 1
         assert "podman" in said
-        host.run("mv", "/usr/bin/podman.away", "/usr/bin/podman")
+        site.bring_engine_back()
     site.works()
+
+
+@pytest.mark.timeout(300)
+def test_an_engine_that_is_not_there_at_update_and_removal(site: Site, channel: Channel) -> None:
+    host = site.host
+    site.install()
+    site.works()
+    host.run("systemctl", "stop", "probe")
+    site.take_engine_away()
+    site.update()
+    # Nothing ran, so nothing is amiss.
+    assert site.active("containerpkg-sync") == "inactive"
+    site.bring_engine_back()
+    assert site.images() == {site.stored.id}
+    host.run("systemctl", "start", "probe")
+    assert site.running() == channel.updated.id
+    host.run("systemctl", "start", "containerpkg-sync")
+    assert site.images() == {channel.updated.id}
+
+    host.run("systemctl", "stop", "probe")
+    site.take_engine_away()
+    said = host.run("dnf", "--assumeyes", "remove", "probe-container")
+    advice = rf"'({site.flavour.engine} image rm [^']+)' removes it"
+    found = re.search(advice, said.stdout + said.stderr)
+    assert found, said.stdout + said.stderr
+    site.bring_engine_back()
+    assert site.images() == {channel.updated.id}
+    host.run("sh", "-c", found[1])
+    assert site.images() == set()
 
 
 @pytest.mark.timeout(300)
@@ -422,3 +489,24 @@ def test_two_starts_at_once_load_once(site: Site) -> None:
     host.run("systemctl", "start", "probe", "other")
     assert site.loads() == 2
     site.works()
+
+
+@pytest.mark.timeout(300)
+def test_an_update_does_not_start_what_was_stopped_with_a_bad_status(
+    site: Site, channel: Channel
+) -> None:
+    host = site.host
+    site.install()
+    dropin = host.path("/etc/systemd/system/probe.service.d/bad.conf")
+    dropin.parent.mkdir(parents=True)
+    # As a Java program does, or one that does not end before it is killed.
+    dropin.write_text("[Service]\nExecStopPost=/bin/false\n")
+    host.run("systemctl", "daemon-reload")
+    site.works()
+    host.run("systemctl", "stop", "probe")
+    assert site.active("probe") == "failed"
+    site.update()
+    assert site.active("probe") == "failed"
+    assert site.active("containerpkg-sync") == "inactive"
+    host.run("systemctl", "start", "probe")
+    assert site.running() == channel.updated.id

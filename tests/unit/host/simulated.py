@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -61,6 +62,9 @@ class Simulated:
     system: str = "running"
     canceled: bool = False
     """Whether starts are, by whoever stops the service or the host."""
+
+    tried: int = 0
+    """When the unit was last started, in microseconds, or 0."""
 
     held: str = ""
     """The image in the unit that systemd has read."""
@@ -223,6 +227,8 @@ class Simulated:
             if self.units == "quadlet":
                 return Done(0, f"ExecStart=podman run {self.held}\nEnvironment=\n")
             return Done(0, f"ExecStart={self.units} run ${{CONTAINERPKG_IMAGE}}\n{variable}")
+        elif verb == "show" and "InactiveExit" in names[0]:
+            return Done(0, f"InactiveExitTimestampMonotonic={self.tried}\n")
         elif verb == "show":
             load = "loaded" if self.held else "not-found"
             return Done(0, f"LoadState={load}\nActiveState={self.unit}\nSubState=any\n")
@@ -283,6 +289,7 @@ class Simulated:
         self.unit, self.engine.container = "inactive", None
 
     def _start(self) -> bool:
+        self.tried = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
         if self.units == "quadlet":
             ready = not self.installed or self._load_by_quadlet()
         else:

@@ -61,7 +61,10 @@ class Docker(Engine):
         def write(file: "IO[bytes]") -> None:
             stream.write(file, self._host.blobs, layout, left_out)
 
-        return self._host.feed(["docker", "load", "--quiet"], write)
+        try:
+            return self._host.feed(["docker", "load", "--quiet"], write)
+        except OSError as error:  # a file went since it was hashed, for one
+            return Done(1, "", f"{error.filename or 'its stream'}: {error.strerror}")
 
     def _prefix(self, layers: List[str]) -> int:
         """How many of ``layers``, from the first, some image in docker has in this order.

@@ -7,7 +7,7 @@ from containerpkg_host.engines import Engines
 from containerpkg_host.host import Host, remove
 from containerpkg_host.layout import Layout, load_layouts
 from containerpkg_host.running import digest_of
-from containerpkg_host.state import Change, State, file_fingerprint
+from containerpkg_host.state import Change, Presets, State, file_fingerprint
 
 
 def before_removal(host: Host, engines: Engines, paths: List[str]) -> None:
@@ -40,7 +40,7 @@ def before_removal(host: Host, engines: Engines, paths: List[str]) -> None:
             systemd.stop(host, *running)
         enabled = [unit for unit in units if systemd.is_enabled(host, unit)]
         if enabled:
-            state.note_presets(image, enabled)
+            state.note_presets(image, Presets(tuple(units), tuple(enabled)))
             systemd.disable(host, *enabled)
         if image in layouts:
             others = (layout for name, layout in layouts.items() if name != image)

@@ -87,6 +87,14 @@ class Site:
         done = self.host.run("containerpkg-host", "check", check=False)
         return done.returncode, done.stdout
 
+    def is_sound(self, *, running: bool = True) -> None:
+        """The preflight finds each image in its package, and that very one running, or none."""
+        status, said = self.check()
+        assert status == 0, said
+        for package in self.installed().split():
+            assert f" from {package}" in said
+            assert said.count(f" from {package}, running\n") == int(running), said
+
     def installed(self) -> str:
         """The package of each service, as rpm calls it."""
         return self.host.run("rpm", "--query", *PACKAGES).stdout
@@ -149,7 +157,7 @@ def test_install_use_upgrade_fail_go_back_and_remove(site: Site) -> None:
     first = site.installed()
     everything = host.run("rpm", "--query", "--all").stdout.split()
     assert host.run("rpm", "--verify", *everything).stdout == ""
-    assert site.check()[0] == 0
+    site.is_sound(running=False)
     _turn_on(site)
 
     for service in SERVICES:
@@ -158,14 +166,14 @@ def test_install_use_upgrade_fail_go_back_and_remove(site: Site) -> None:
         service.change(host)
     host.run("systemctl", "restart", *NAMES)
     site.serves("first")
-    assert site.check()[0] == 0
+    site.is_sound()
 
     site.publish(2)
     site.dnf("upgrade")
     second = site.installed()
     assert second != first
     site.serves("second")
-    assert site.check()[0] == 0
+    site.is_sound()
     assert len(site.images()) == len(SERVICES)
     for service in SERVICES:
         new = host.path(f"{service.config}.rpmnew").read_text()
@@ -190,13 +198,13 @@ def test_install_use_upgrade_fail_go_back_and_remove(site: Site) -> None:
     site.dnf("history", "undo", "last")
     assert site.installed() == second
     site.serves("second")
-    assert site.check()[0] == 0
+    site.is_sound()
     assert site.systemctl("list-units", "--failed", "--quiet") == ""
 
     site.dnf("downgrade", *PACKAGES)
     assert site.installed() == first
     site.serves("first")
-    assert site.check()[0] == 0
+    site.is_sound()
     assert len(site.images()) == len(SERVICES)
 
     said = site.dnf("remove", *PACKAGES)
@@ -222,6 +230,7 @@ def test_install_use_upgrade_fail_go_back_and_remove(site: Site) -> None:
     }
 
     # And the data is there for whoever comes back.
+    site.publish(1)
     site.dnf("install", "redis-container")
     redis = SERVICES[0]
     host.run("systemctl", "start", redis.name)

@@ -248,7 +248,7 @@ def test_the_removal_of_our_own_package_leaves_nothing_but_what_is_installed(
     assert site.changes() == ["systemctl stop containerpkg-sync.service"]
     assert (site.running, set(site.engine.images)) == ("A", {"A"})
 
-    before_removal(site.host, [f"/{IMAGE}"])
+    before_removal(site.host, engines(site.host), [f"/{IMAGE}"])
     site.remove()
     site.calls.clear()
     assert main(["leave"], site.host) == 0

@@ -184,6 +184,7 @@ class Site:
 
     def watch(self, action: Callable[[], object]) -> Seen:
         """What the client sees while ``action`` runs."""
+        self.host.path(POLLS).unlink(missing_ok=True)
         self.systemctl("start", "poll")
         self._wait_for_polls(25)
         begun = time.monotonic()

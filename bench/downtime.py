@@ -259,8 +259,9 @@ def layers_of(host: Host) -> set[str]:
 
 
 _OURS = (
-    # A line of a unit with those that continue it, and our program and image in it.
-    (r"(?m)^Exec(StartPre|StartPost|StopPost)=(.*\\\n)*.*\n", ""),
+    # Lines with those that continue them. Podman's own cleanup stays, which its generators write.
+    (r"(?m)^Exec(StartPre|StartPost)=(.*\\\n)*.*\n", ""),
+    (r"(?m)^ExecStopPost=-/bin/sh(.*\\\n)*.*\n", ""),
     (r"(?m)^(Requires|After)=redis-image.service\n", ""),
     (r"(?m)^Environment=CONTAINERPKG_IMAGE=.*$", f"Environment=CONTAINERPKG_IMAGE={REFERENCE}"),
     (r"(?m)^Image=.*$", f"Image={REFERENCE}"),

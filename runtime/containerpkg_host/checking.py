@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Dict, List, NamedTuple, Optional, Tuple
 
 from containerpkg_host import blobs, loading, rpmdb
-from containerpkg_host.engine import Engine
+from containerpkg_host.engine import Container, Engine, LocalImage
 from containerpkg_host.engines import Engines
 from containerpkg_host.host import Host
 from containerpkg_host.layout import Layout, load_layouts
@@ -13,7 +13,7 @@ from containerpkg_host.plain import PlainUnit, load_plain
 from containerpkg_host.quadlet import Quadlet, load_quadlets
 from containerpkg_host.running import digest_of
 from containerpkg_host.space import SpaceFinding, find_space, needs
-from containerpkg_host.state import Change, State
+from containerpkg_host.state import Change, Loaded, State
 
 _LOCAL = (
     "oci:",
@@ -117,7 +117,7 @@ def _image_unit(
     problems, registry = [], ""
     local = None
     if layout:
-        local = engine.inspect(layout.pinned)
+        local = engine.inspect(layout.runs)
     elif reference.startswith(_LOCAL):
         transport, _, rest = reference.partition(":")
         path = rest.partition(":")[0]
@@ -177,10 +177,11 @@ def _container_unit(
             registry = f"podman pulls {wanted}, which is not on this host"
     if unit.last("AutoUpdate") == "registry":
         registry = registry or "podman auto-update asks for a newer image (AutoUpdate=registry)"
-    digest = layout.digest if layout else local.digest if local else ""
+    loaded = State(host).loaded()
+    digest = _digest_here(layout, local, loaded)
     pinned = wanted.partition("@")[2]
     container = engine.container(unit.name)
-    running = digest_of(container, State(host).loaded()) if container and container.running else ""
+    running = digest_of(container, loaded) if container and container.running else ""
     if running and (pinned or digest) and running != (pinned or digest):
         problems.append(_differs(running, pinned or digest, unit.name))
     return UnitFinding(
@@ -215,9 +216,7 @@ def _plain_unit(
     loaded = State(host).loaded()
     container = engine.container(unit.name)
     running = digest_of(container, loaded) if container and container.running else ""
-    digest = layout.digest if layout else (local.digest or local.id) if local else ""
-    if local and not layout:
-        digest = next((d for d, one in loaded.items() if one.id == local.id), digest)
+    digest = _digest_here(layout, local, loaded)
     if running and digest and running != digest:
         problems.append(_differs(running, digest, unit.name))
     return UnitFinding(
@@ -232,6 +231,17 @@ def _plain_unit(
         registry=registry,
         problems=tuple(problems),
     )
+
+
+def _digest_here(
+    layout: Optional[Layout], local: Optional[LocalImage], loaded: Dict[str, Loaded]
+) -> str:
+    """The digest of what a unit runs, by the same rule as that of a container."""
+    if layout:
+        return layout.digest
+    if local is None:
+        return ""
+    return digest_of(Container("", local.digest, local.id, running=False), loaded)
 
 
 def _differs(running: str, wanted: str, service: str) -> str:

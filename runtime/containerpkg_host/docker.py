@@ -7,7 +7,7 @@ from containerpkg_host import stream
 from containerpkg_host.door import Done
 from containerpkg_host.engine import Container, Engine, LocalImage, parsed, whole_id
 from containerpkg_host.host import Host
-from containerpkg_host.layout import Layout
+from containerpkg_host.layout import Layout, kept_name
 
 LABEL = "containerpkg.unit"
 """Our containers have it, with the name of their unit."""
@@ -36,8 +36,8 @@ class Docker(Engine):
     def answers(self) -> bool:
         return self._host.run(["docker", "version", "--format={{.Server.Version}}"]).status == 0
 
-    def reference(self, repository: str, digest: str) -> str:
-        return f"{repository}:{digest.replace(':', '-')}"
+    def references(self, repository: str, digest: str) -> Tuple[str, ...]:
+        return (kept_name(repository, digest),)
 
     def inspect(self, reference: str) -> Optional[LocalImage]:
         found = parsed(self._host.run(["docker", "image", "inspect", reference]))

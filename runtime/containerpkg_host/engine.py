@@ -44,8 +44,8 @@ class Engine(ABC):
         """Whether it can be asked at all, so that "not there" means that."""
 
     @abstractmethod
-    def reference(self, repository: str, digest: str) -> str:
-        """What only one content is called, by which a unit can run it."""
+    def references(self, repository: str, digest: str) -> Tuple[str, ...]:
+        """What only one content is called, by which a unit can run it, the best first."""
 
     @abstractmethod
     def inspect(self, reference: str) -> Optional[LocalImage]:

@@ -68,7 +68,12 @@ class Layout(NamedTuple):
     @property
     def kept(self) -> str:
         """``REPOSITORY:sha256-HEX``: a name that no other content takes away."""
-        return f"{self.repository}:{self.digest.replace(':', '-')}"
+        return kept_name(self.repository, self.digest)
+
+
+def kept_name(repository: str, digest: str) -> str:
+    """The tag that an image has as long as it is in an engine."""
+    return f"{repository}:{digest.replace(':', '-')}"
 
 
 def parse_layout(text: str) -> Layout:

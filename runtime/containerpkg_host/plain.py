@@ -15,10 +15,18 @@ _ALONE = frozenset(
         "detach", "disable-content-trust", "env-host", "help", "http-proxy", "init",
         "interactive", "no-healthcheck", "no-hostname", "no-hosts", "oom-kill-disable", "passwd",
         "privileged", "publish-all", "quiet", "read-only", "read-only-tmpfs", "replace", "rm",
-        "rmi", "sig-proxy", "tls-verify", "tty",
+        "rmi", "rootfs", "sig-proxy", "tls-verify", "tty", "unsetenv-all", "use-api-socket",
     )
 )  # fmt: skip
 _LETTERS = frozenset("diPqt")
+
+# The same before the verb.
+_FIRST_ALONE = frozenset(
+    (
+        "--debug", "--help", "--noout", "--remote", "--syslog", "--tls", "--tlsverify", "--trace",
+        "--transient-store", "--version", "-D", "-h", "-r", "-v",
+    )
+)  # fmt: skip
 
 
 class PlainUnit(NamedTuple):
@@ -43,19 +51,24 @@ def load_plain(host: Host) -> List[PlainUnit]:
         except OSError:
             continue  # unreadable, as one that leads to nothing
         for command in keys.get(("Service", "ExecStart"), []):
-            run = parse_command(command, _environment(keys), path.stem)
+            run = parse_command(command, _environment(host, keys), path.stem)
             if run:
                 found.append(PlainUnit(path.stem, path, dropins, *run))
     return found
 
 
-def _environment(keys: Keys) -> Dict[str, str]:
-    values: Dict[str, str] = {}
-    for line in keys.get(("Service", "Environment"), []):
-        for word in _split(line):
-            name, _, value = word.partition("=")
-            values[name] = value
-    return values
+def _environment(host: Host, keys: Keys) -> Dict[str, str]:
+    """The variables of a service; what files say counts more."""
+    lines = list(keys.get(("Service", "Environment"), []))
+    for name in keys.get(("Service", "EnvironmentFile"), []):
+        path = host.root / name.lstrip("-").lstrip("/")
+        try:
+            text = path.read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            continue
+        lines += [line for line in text.splitlines() if not line.lstrip().startswith(("#", ";"))]
+    words = (word.partition("=") for line in lines for word in _split(line))
+    return {name: value for name, _, value in words}
 
 
 def _split(text: str) -> List[str]:
@@ -68,7 +81,8 @@ def _split(text: str) -> List[str]:
 def parse_command(
     command: str, environment: Dict[str, str], name: str
 ) -> Optional[Tuple[str, str, str]]:
-    """Engine, image and pull policy of a line of ``ExecStart=``; None if it runs no container."""
+    """Engine, image and pull policy of a line of ``ExecStart=``; None if it runs none."""
+    means = {"%": "%", "N": name, "n": f"{name}.service", "p": name}
     words: List[str] = []
     for word in _split(command.lstrip("-@:+!|")):
         alone = re.fullmatch(r"\$([A-Za-z_]\w*)", word)
@@ -78,14 +92,22 @@ def parse_command(
         word = re.sub(
             r"\$\{([A-Za-z_]\w*)\}", lambda found: environment.get(found.group(1), ""), word
         )
-        words.append(word.replace("%N", name).replace("%n", f"{name}.service").replace("%%", "%"))
+        words.append(re.sub("%([%Nnp])", lambda found: means[found.group(1)], word))
     engine = Path(words[0]).name if words else ""
-    if engine not in ("podman", "docker") or "run" not in words:
+    if engine not in ("podman", "docker"):
         return None
-    return _operand(engine, words[words.index("run") + 1 :])
+    rest = words[1:]
+    while rest and rest[0].startswith("-"):
+        option = rest.pop(0)
+        whole = "=" in option or option in _FIRST_ALONE or re.match("-[^-].", option)
+        if rest and not whole:
+            rest.pop(0)
+    if rest[:1] == ["container"]:
+        rest.pop(0)
+    return _operand(engine, rest[1:]) if rest[:1] == ["run"] else None
 
 
-def _operand(engine: str, words: Sequence[str]) -> Tuple[str, str, str]:
+def _operand(engine: str, words: Sequence[str]) -> Optional[Tuple[str, str, str]]:
     pull, rest = "missing", list(words)
     while rest and rest[0].startswith("-"):
         option = rest.pop(0)
@@ -100,4 +122,6 @@ def _operand(engine: str, words: Sequence[str]) -> Tuple[str, str, str]:
             value = rest.pop(0)
         if name == "--pull":
             pull = value
+        if name == "--rootfs":
+            return None  # a folder, and no image
     return engine, rest[0] if rest else "", pull

@@ -7,7 +7,7 @@ from typing import List, Optional, Tuple
 from containerpkg_host.door import Done
 from containerpkg_host.engine import Container, Engine, LocalImage, parsed, whole_id
 from containerpkg_host.host import Host
-from containerpkg_host.layout import Layout
+from containerpkg_host.layout import Layout, kept_name
 
 
 class Podman(Engine):
@@ -21,8 +21,9 @@ class Podman(Engine):
     def answers(self) -> bool:
         return self.version() != (0, 0)
 
-    def reference(self, repository: str, digest: str) -> str:
-        return f"{repository}@{digest}"
+    def references(self, repository: str, digest: str) -> Tuple[str, ...]:
+        # What came as an archive has another digest here, and the tag alone.
+        return f"{repository}@{digest}", kept_name(repository, digest)
 
     def inspect(self, reference: str) -> Optional[LocalImage]:
         found = parsed(self._host.run(["podman", "image", "inspect", "--format=json", reference]))

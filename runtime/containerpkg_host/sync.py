@@ -8,7 +8,7 @@ from containerpkg_host import blobs, holdback, journal, loading, presets, rpmdb,
 from containerpkg_host.engines import Engines
 from containerpkg_host.errors import HostProblem
 from containerpkg_host.host import Host, remove
-from containerpkg_host.layout import Layout, load_layouts
+from containerpkg_host.layout import Layout, kept_name, load_layouts
 from containerpkg_host.removal import remove_unowned, stop_gone
 from containerpkg_host.running import digest_of, runs
 from containerpkg_host.state import Change, Known, State, file_fingerprint, version_of
@@ -181,8 +181,7 @@ class _Pass:
             )
             self._state.begin_upgrade(change._replace(new=layout.digest))
             if change.old == old:
-                kept = f"{change.repository}:{change.old.replace(':', '-')}"
-                engine.tag(container.image_id, kept)
+                engine.tag(container.image_id, kept_name(change.repository, change.old))
             done = systemd.restart(self._host, service)
         elif pending:
             change = pending._replace(new=layout.digest)
@@ -209,11 +208,10 @@ class _Pass:
         return load_layouts(self._host)[0].get(layout.name) == layout
 
     def _roll_back(self, layout: Layout, change: Change, why: str) -> None:
-        service, engine = change.service, self._engines.of(layout)
+        service = change.service
         unit = systemd.unit_name(service)
-        before = engine.reference(change.repository, change.old)
-        held = engine.inspect(before) if change.old else None
-        if not self._settings.roll_back or held is None or change.old == change.new:
+        before = self._before(layout, change)
+        if not self._settings.roll_back or not before or change.old == change.new:
             self._fail(f"{service} does not start with the image {change.new}: {why}", unit=unit)
             self._state.end_upgrade(service)
             return
@@ -226,12 +224,20 @@ class _Pass:
         )
         self._hold(service)
 
+    def _before(self, layout: Layout, change: Change) -> str:
+        """What the image before is called, if the engine still has it; else empty."""
+        engine = self._engines.of(layout)
+        names = engine.references(change.repository, change.old) if change.old else ()
+        return next((name for name in names if engine.inspect(name)), "")
+
     def _hold(self, service: str) -> None:
         """Have a service that was rolled back run the image it had."""
         change = self._state.rollbacks()[service]
         layout = self._layouts[change.image]
-        before = self._engines.of(layout).reference(change.repository, change.old)
+        before = self._before(layout, change)
         try:
+            if not before:
+                raise HostProblem(f"the image before of {service} is gone: {change.old[:19]}")
             if layout.units == "quadlet":
                 podman = self._engines.podman.version()
                 written = holdback.write_quadlet(self._host, change, before, podman)

@@ -92,11 +92,12 @@ def build_packages(
     target: str = "el9",
     beside: Mapping[str, Mapping[str, object]] | None = None,
     neighbours: Mapping[str, object] | None = None,
+    payload: str | None = None,
 ) -> tuple[Path, ...]:
     """The packages of an image ``probe``, its own first.
 
     It has one service of its name unless that is empty, more services by name in ``beside``, and
-    ``neighbours`` as in image.yaml.
+    ``neighbours`` and ``payload`` as in image.yaml.
     """
     image = Image(
         name="probe",
@@ -108,6 +109,7 @@ def build_packages(
                 "license": "MIT",
                 "services": {**({"probe": service} if service else {}), **(beside or {})},
                 "neighbours": neighbours or {},
+                "payload": payload,
             }
         ),
         repository=REPOSITORY,

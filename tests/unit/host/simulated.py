@@ -2,38 +2,42 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from unittest import mock
 
-from containerpkg_host.door import Done
+from containerpkg_host.cli import main
+from containerpkg_host.door import Done, Write
 from containerpkg_host.host import Host
 
-REPOSITORY = "quay.io/example/probe"
+from tests.unit.host.simulated_engines import (
+    REPOSITORY,
+    Container,
+    SimulatedDocker,
+    SimulatedPodman,
+    kept,
+    layer,
+    pinned,
+    sha,
+)
+
+IMAGE = "usr/share/containerpkg/images/probe/image.json"
+ARCHIVE = "usr/share/containerpkg/images/probe/image.tar.zst"
 QUADLET = "usr/share/containers/systemd/probe.container"
-
-
-def sha(text: str) -> str:
-    """A digest."""
-    return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
-
-
-def pinned(version: str) -> str:
-    """How a unit names the image of a version."""
-    return f"{REPOSITORY}@{sha(f'manifest {version}')}"
-
-
-def kept(version: str) -> str:
-    """The tag that an image keeps."""
-    return f"{REPOSITORY}:{sha(f'manifest {version}').replace(':', '-')}"
-
-
-def layer(version: str) -> str:
-    """The package of the one layer of a version."""
-    return f"oci-layer-{sha(f'layer {version}')[7:23]}"
+PLAIN = "usr/lib/systemd/system/probe.service"
+UNITS = ("quadlet", "podman", "docker")
+KINDS = (
+    *UNITS,
+    *(f"{units}-archive" for units in UNITS),
+    "docker-archive-by-id",
+    "docker-containerd",
+    "docker-containerd-archive",
+)
+"""Flavours of units, how the image is kept, what el7's docker is told to run, docker's store."""
 
 
 class Killed(Exception):
@@ -42,14 +46,17 @@ class Killed(Exception):
 
 @dataclass
 class Simulated:
-    """Call it as :data:`containerpkg_host.door.Run`; ``bad`` versions never start."""
+    """Call it as :data:`containerpkg_host.door.Run`; ``bad`` versions never get healthy."""
 
     root: Path
+    kind: str = "quadlet"
     bad: frozenset[str] = frozenset()
-    podman: str = "5.4.2"
+    podman: SimulatedPodman = field(default_factory=SimulatedPodman)
+    docker: SimulatedDocker = field(default_factory=SimulatedDocker)
     unit: str = "inactive"
-    running: str = ""
-    """The version of the container, or none."""
+    enabled: bool = False
+    preset: bool = True
+    """Whether the host's presets enable the unit."""
 
     system: str = "running"
     canceled: bool = False
@@ -58,29 +65,61 @@ class Simulated:
     held: str = ""
     """The image in the unit that systemd has read."""
 
-    engine: dict[str, set[str]] = field(default_factory=dict)
-    """Version → names of its image."""
-
     packages: set[str] = field(default_factory=set)
     """Installed layer packages."""
 
     installed: str = ""
     calls: list[str] = field(default_factory=list)
+    aside: list[str] = field(default_factory=list)
+    """The calls of what rpm and systemd start: containerpkg-host for a trigger or a unit."""
+
     die_at: int = -1
     """The number of the call that is the last."""
+
+    def __post_init__(self) -> None:
+        self.docker.containerd = "containerd" in self.kind
 
     @property
     def host(self) -> Host:
         """What containerpkg-host is given."""
-        return Host(self.root, run=self)
+        return Host(self.root, run=self, feed=self.feed)
+
+    @property
+    def archived(self) -> bool:
+        """Whether packages have no layers, but an archive of the whole image."""
+        return "archive" in self.kind
+
+    @property
+    def units(self) -> str:
+        """The flavour of its units."""
+        return self.kind.partition("-")[0]
+
+    @property
+    def engine(self) -> SimulatedPodman | SimulatedDocker:
+        """The one that the unit runs."""
+        return self.docker if self.units == "docker" else self.podman
+
+    @property
+    def running(self) -> str:
+        """The version of the container, or none."""
+        return self.engine.container.version if self.engine.container else ""
+
+    def runs(self, version: str) -> str:
+        """What the unit names the image of a version by."""
+        if self.kind in ("quadlet", "podman"):
+            return pinned(version)
+        by_tag = self.units == "docker" and not self.kind.endswith("by-id")
+        return kept(version) if by_tag else sha(f"config {version}")
 
     def install(self, version: str) -> None:
         """A transaction with its trigger."""
         self.installed = version
-        self.packages.add(layer(version))
-        blobs = {f"manifest {version}", f"config {version}", f"layer {version}"}
-        for blob in blobs:
-            self._write(f"usr/share/containerpkg/blobs/sha256/{sha(blob)[7:]}", blob)
+        if self.archived:
+            self._write(ARCHIVE, f"archive {version}")
+        else:
+            self.packages.add(layer(version))
+            for blob in (f"manifest {version}", f"config {version}", f"layer {version}"):
+                self._write(f"usr/share/containerpkg/blobs/sha256/{sha(blob)[7:]}", blob)
         about = {
             "name": "probe",
             "package": "probe-container",
@@ -90,45 +129,65 @@ class Simulated:
             "id": sha(f"config {version}"),
             "layers": [
                 {
-                    "digest": sha(f"layer {version}"),
-                    "size": 9,
+                    "digest": sha(f"{'plain ' if self.archived else ''}layer {version}"),
+                    "size": 27 if self.archived else 9,
                     "diff_id": sha(f"plain layer {version}"),
                     "plain_size": 27,
-                    "package": layer(version),
+                    "package": "probe-container" if self.archived else layer(version),
                 }
             ],
             "services": ["probe"],
-            "units": "quadlet",
-            "runs": pinned(version),
+            "units": self.units,
+            "runs": self.runs(version),
+            **({"archive": "image.tar.zst"} if self.archived else {}),
         }
-        self._write("usr/share/containerpkg/images/probe/image.json", json.dumps(about))
-        self._write(QUADLET, f"[Container]\nImage={pinned(version)}\nPull=never\n")
+        self._write(IMAGE, json.dumps(about))
+        if self.units == "quadlet":
+            self._write(QUADLET, f"[Container]\nImage={self.runs(version)}\nPull=never\n")
+        else:
+            self._write(
+                PLAIN,
+                f"[Service]\nEnvironment=CONTAINERPKG_IMAGE={self.runs(version)}\n"
+                f"Environment=CONTAINERPKG_OPTIONS=\n"
+                f"ExecStart=/usr/bin/{self.units} run --pull=never --rm \\\n  --name=probe \\\n"
+                f"  $CONTAINERPKG_OPTIONS ${{CONTAINERPKG_IMAGE}} serve\n",
+            )
         self._reload()
+        self._host_program("after-installation")
 
     def remove(self) -> None:
         """A transaction without its trigger."""
         self.installed = ""
-        (self.root / "usr/share/containerpkg/images/probe/image.json").unlink()
-        (self.root / QUADLET).unlink()
+        for name in (IMAGE, ARCHIVE, QUADLET, PLAIN):
+            (self.root / name).unlink(missing_ok=True)
 
     def boot(self) -> None:
         """What is in memory is gone, and the service is started."""
-        self.unit, self.running, self.die_at = "inactive", "", -1
+        self.die_at = -1
+        self._end()
         self._reload()
         self._start()
 
     def __call__(self, argv: Sequence[str]) -> Done:
+        self._begin(argv)
+        program, *words = [word for word in argv if not word.startswith("--quiet")]
+        return getattr(self, f"_{program}")(words)
+
+    def feed(self, argv: Sequence[str], write: Write) -> Done:
+        """:data:`containerpkg_host.door.Feed`"""
+        self._begin(argv)
+        assert list(argv) == ["docker", "load", "--quiet"]
+        return self.docker.load(write)
+
+    def _begin(self, argv: Sequence[str]) -> None:
         line = " ".join(argv)
         if len(self.calls) == self.die_at:
             raise Killed(line)
         self.calls.append(line)
-        program, *words = [word for word in argv if not word.startswith("--quiet")]
-        return getattr(self, f"_{program}")(words)
 
     def changes(self) -> list[str]:
         """The calls that change something."""
-        asking = r"systemctl show|podman (--version|ps|\w+ inspect)|rpm --(eval|query)"
-        return [call for call in self.calls if not re.match(asking, call)]
+        return changing(self.calls)
 
     def files(self) -> dict[str, str]:
         """What was written outside of our own folders."""
@@ -142,87 +201,119 @@ class Simulated:
         beside.write_text(text)
         beside.rename(path)
 
+    def _host_program(self, *arguments: str, **environment: str) -> bool:
+        """Have somebody else start it: its calls are not counted."""
+        calls, die_at = self.calls, self.die_at
+        self.calls, self.die_at = self.aside, -1
+        try:
+            with mock.patch.dict(os.environ, environment):
+                return main(list(arguments), self.host) == 0
+        finally:
+            self.calls, self.die_at = calls, die_at
+
     def _systemctl(self, words: list[str]) -> Done:
-        verb, *names = words
+        verb, *names = [word for word in words if word != "--no-reload"]
         if verb == "daemon-reload":
             self._reload()
         elif verb == "show" and "ExecStart" in names[0]:
-            return Done(0, f"ExecStart=podman run {self.held}\n")
+            variable = f"Environment=CONTAINERPKG_IMAGE={self.held}\n"
+            if self.units == "quadlet":
+                return Done(0, f"ExecStart=podman run {self.held}\nEnvironment=\n")
+            return Done(0, f"ExecStart={self.units} run ${{CONTAINERPKG_IMAGE}}\n{variable}")
         elif verb == "show":
             load = "loaded" if self.held else "not-found"
             return Done(0, f"LoadState={load}\nActiveState={self.unit}\nSubState=any\n")
+        elif verb == "is-enabled":
+            return Done(0, "enabled\n") if self.enabled else Done(1, "disabled\n")
+        elif verb in ("enable", "disable", "preset"):
+            assert names[-1] == "probe.service"
+            self.enabled = verb == "enable" or (verb == "preset" and self.preset)
         elif names == ["probe-image.service"]:
-            if self.installed:
-                self.engine.setdefault(self.installed, set()).add(kept(self.installed))
+            assert self.units == "quadlet"
+            if self.installed and not self._load_by_quadlet():
+                return Done(1, "", "Job for probe-image.service failed.\n")
         elif verb == "is-system-running":
             return Done(0, self.system + "\n")
         elif verb in ("start", "restart") and self.canceled:
-            self.unit, self.running = "inactive", ""
+            self._end()
             return Done(1, "", "Job for probe.service canceled.\n")
         elif verb in ("start", "restart"):
             if verb == "restart":
-                self.unit, self.running = "inactive", ""
+                self._end()
             if self.unit != "active" and not self._start():
                 return Done(1, "", "Job for probe.service failed.\nSee more.\n")
         elif verb == "stop":
-            self.unit, self.running = "inactive", ""
+            self._end()
         elif verb == "reset-failed":
             self.unit = self.unit.replace("failed", "inactive")
         return Done(0)
 
     def _reload(self) -> None:
         self.held = ""
-        for path in (
-            self.root / QUADLET,
-            self.root / "etc/containers/systemd/probe.container",
-            self.root / "etc/containers/systemd/probe.container.d/90-containerpkg-rollback.conf",
+        for name in (
+            QUADLET,
+            "etc/containers/systemd/probe.container",
+            "etc/containers/systemd/probe.container.d/90-containerpkg-rollback.conf",
+            PLAIN,
+            "etc/systemd/system/probe.service.d/90-containerpkg-rollback.conf",
         ):
+            path = self.root / name
             if path.exists():
-                found = re.search(r"^Image=(.*)$", path.read_text(), re.MULTILINE)
+                found = re.search(
+                    r"^(?:Image|Environment=CONTAINERPKG_IMAGE)=(.*)$",
+                    path.read_text(),
+                    re.MULTILINE,
+                )
                 self.held = found[1] if found else self.held
 
+    def _load_by_quadlet(self) -> bool:
+        if not self._host_program("verify", "probe"):
+            return False
+        if self.archived:
+            self.podman.load(self.installed)
+        else:
+            self.podman.pull(self.installed)
+        return True
+
+    def _end(self) -> None:
+        self.unit, self.engine.container = "inactive", None
+
     def _start(self) -> bool:
-        if self.installed:
-            self.engine.setdefault(self.installed, set()).add(kept(self.installed))
-        version = next((v for v in self.engine if pinned(v) == self.held), "")
-        good = bool(version) and version not in self.bad
-        self.unit, self.running = ("active", version) if good else ("failed", "")
+        if self.units == "quadlet":
+            ready = not self.installed or self._load_by_quadlet()
+        else:
+            ready = self._host_program(
+                "load", "--for", "probe", "probe", CONTAINERPKG_IMAGE=self.held
+            )
+        version = self.engine.find(self.held) if ready else ""
+        healthy = version not in self.bad
+        if version:
+            self.engine.container = Container(version, healthy)
+        if version and self.units == "docker":
+            healthy = self._host_program("wait-healthy", "probe", MAINPID="")
+        good = bool(version) and healthy
+        if not good:
+            self._end()
+        self.unit = "active" if good else "failed"
         return good
 
     def _podman(self, words: list[str]) -> Done:
-        if words == ["--version"]:
-            return Done(0, f"podman version {self.podman}\n")
-        if words[0] == "ps":
-            return Done(0, "abc\n" if self.running else "")
-        if words[:2] == ["container", "inspect"]:
-            data = {
-                "Name": "probe",
-                "ImageDigest": sha(f"manifest {self.running}"),
-                "Image": sha(f"config {self.running}")[7:],
-                "State": {"Running": True},
-            }
-            return Done(0, json.dumps([data]))
-        verb, name = words[1], words[-1]
-        version = next(
-            (v for v in self.engine if name in {pinned(v), sha(f"config {v}"), *self.engine[v]}), ""
-        )
-        if verb == "inspect" and version:
-            data = {
-                "Digest": sha(f"manifest {version}"),
-                "Id": sha(f"config {version}")[7:],
-                "RepoTags": sorted(self.engine[version]),
-            }
-            return Done(0, json.dumps([data]))
-        if verb == "tag":
-            found = next(v for v in self.engine if sha(f"config {v}") == words[2])
-            self.engine[found].add(name)
+        if words[0] == "load":
+            assert words == ["load", f"--input=/{ARCHIVE}"]
+            self.podman.load(self.installed)
             return Done(0)
-        if verb == "rm" and version and version != self.running:
-            self.engine[version].discard(name)
-            if not self.engine[version]:
-                del self.engine[version]
+        if words[:2] == ["image", "pull"]:
+            folder = "/usr/share/containerpkg/images/probe"
+            assert words[2:] == [f"oci:{folder}:{kept(self.installed)}"]
+            self.podman.pull(self.installed)
             return Done(0)
-        return Done(125, "", f"Error: {name}: image not known\n")
+        return self.podman(words)
+
+    def _docker(self, words: list[str]) -> Done:
+        if words[0] == "load":
+            assert words == ["load", f"--input={self.root / ARCHIVE}"]
+            return self.docker.load_archive(self.installed)
+        return self.docker(words)
 
     def _rpm(self, words: list[str]) -> Done:
         if words[0] == "--eval":
@@ -232,8 +323,19 @@ class Simulated:
         elif words[-1] == "oci-layer-*":
             every = {layer(v): sha(f"layer {v}") for v in "ABCD"}
             return Done(0, "".join(f"{p} oci-blob({every[p]})\n" for p in sorted(self.packages)))
+        elif "FILEDIGESTS" in words[1]:
+            return Done(0, f"{words[-1]} {sha(f'archive {self.installed}')[7:]}\n")
         elif "--file" in words:
             return Done(0, f"probe-container-{self.installed}-1.x86_64\n")
         elif self.installed:
             return Done(0, f"podman\noci-blob({sha(f'layer {self.installed}')})\n")
         return Done(0)
+
+
+def changing(calls: list[str]) -> list[str]:
+    """Those of ``calls`` that change something."""
+    asking = (
+        r"systemctl (show|is-enabled|is-system-running)|podman (--version|ps|info|\w+ inspect)"
+        r"|docker (version|info|image ls|\w+ inspect)|rpm --(eval|query)"
+    )
+    return [call for call in calls if not re.match(asking, call)]

@@ -12,45 +12,90 @@ from containerpkg_host.engines import engines
 from containerpkg_host.removal import before_removal
 from containerpkg_host.sync import sync
 
-from tests.unit.host.simulated import Killed, Simulated, kept, layer, pinned, sha
+from tests.unit.host.simulated import (
+    ARCHIVE,
+    IMAGE,
+    KINDS,
+    PLAIN,
+    QUADLET,
+    UNITS,
+    Killed,
+    Simulated,
+    changing,
+)
+from tests.unit.host.simulated_engines import REFERENCE, kept, layer, pinned, sha
 
-DROPIN = "containers/systemd/probe.container.d/90-containerpkg-rollback.conf"
-IMAGE = "/usr/share/containerpkg/images/probe/image.json"
+HOME = "/usr/share/containerpkg/images/probe"
+DROPIN = "90-containerpkg-rollback.conf"
+HOLDS = {
+    "quadlet": (f"containers/systemd/probe.container.d/{DROPIN}", "[Container]\nImage="),
+    "podman": (f"systemd/system/probe.service.d/{DROPIN}", "[Service]\nEnvironment={}="),
+    "docker": (f"systemd/system/probe.service.d/{DROPIN}", "[Service]\nEnvironment={}="),
+}
 
 
 def run(site: Simulated) -> int:
     site.calls.clear()
+    site.aside.clear()
     return sync(site.host, engines(site.host))
 
 
-@pytest.fixture
-def site(tmp_path: Path) -> Simulated:
+def loads(site: Simulated, version: str) -> str:
+    """How sync has an image loaded."""
+    return {
+        "quadlet": "systemctl start probe-image.service",
+        "quadlet-archive": "systemctl start probe-image.service",
+        "podman": f"podman image pull --quiet oci:{HOME}:{kept(version)}",
+        "podman-archive": f"podman load --quiet --input=/{ARCHIVE}",
+        "docker": "docker load --quiet",
+        "docker-containerd": "docker load --quiet",
+    }.get(site.kind, f"docker load --quiet --input={site.root / ARCHIVE}")
+
+
+def layers(site: Simulated, versions: str) -> set[str]:
+    """The layer packages of versions; with archives there are none."""
+    return set() if site.archived else set(map(layer, versions))
+
+
+def make(root: Path, kind: str) -> Simulated:
     """A host that runs version A."""
-    site = Simulated(root=tmp_path, bad=frozenset("C"))
+    site = Simulated(root=root, kind=kind, bad=frozenset("C"))
     site.install("A")
-    run(site)
-    assert site.changes() == []  # nobody has started it yet
-    main(["verify", "probe"], site.host)
+    assert (run(site), site.changes()) == (0, [])  # nobody has started it yet
     site.boot()
+    assert (run(site), site.changes(), site.running) == (0, [], "A")
     return site
 
 
+@pytest.fixture(params=KINDS)
+def site(request: pytest.FixtureRequest, tmp_path: Path) -> Simulated:
+    return make(tmp_path, request.param)
+
+
 def test_an_update_loads_before_it_restarts_and_removes_what_nobody_has(site: Simulated) -> None:
+    tool, tag_a = site.engine.name, f"image tag {site.engine.identity('A')} {kept('A')}"
     site.install("B")
     assert run(site) == 0
     assert site.changes() == [
-        "systemctl start probe-image.service",
-        f"podman image tag {sha('config A')} {kept('A')}",
+        loads(site, "B"),
+        f"{tool} {tag_a}",
         "systemctl restart probe.service",
-        f"podman image rm {kept('A')}",
+        f"{tool} image rm {kept('A')}",
     ]
-    assert (site.running, site.packages) == ("B", {layer("A"), layer("B")})
+    assert (site.running, site.packages) == ("B", layers(site, "AB"))
 
+    tag_b = f"{tool} image tag {site.engine.identity('B')} {kept('B')}"
     site.install("D")
     assert run(site) == 0
-    assert site.changes()[-1] == f"rpm --erase {layer('A')}"
-    assert (site.running, set(site.engine)) == ("D", {"D"})
-    assert site.packages == {layer("B"), layer("D")}
+    assert site.changes() == [
+        loads(site, "D"),
+        tag_b,
+        "systemctl restart probe.service",
+        f"{tool} image rm {kept('B')}",
+        *(f"rpm --erase {package}" for package in layers(site, "A")),
+    ]
+    assert (site.running, set(site.engine.images)) == ("D", {"D"})
+    assert site.packages == layers(site, "BD")
     assert (run(site), site.changes()) == (0, [])
 
 
@@ -60,10 +105,8 @@ def test_settings_of_the_administrator(site: Simulated) -> None:
     path.write_text("# mine\nkeep_previous_layers = no\nrestart_services=no # later\n")
     site.install("B")
     assert run(site) == 0
-    assert site.changes() == [
-        "systemctl start probe-image.service",
-        f"rpm --erase {layer('A')}",
-    ]
+    erased = [f"rpm --erase {package}" for package in layers(site, "A")]
+    assert site.changes() == [loads(site, "B"), *erased]
     assert site.running == "A"
 
 
@@ -73,34 +116,38 @@ def test_a_version_that_does_not_start_gets_the_one_before_back(
     site.install("C")
     assert run(site) == 1
     assert site.changes() == [
-        "systemctl start probe-image.service",
-        f"podman image tag {sha('config A')} {kept('A')}",
+        loads(site, "C"),
+        f"{site.engine.name} image tag {site.engine.identity('A')} {kept('A')}",
         "systemctl restart probe.service",
         "systemctl daemon-reload",
         "systemctl reset-failed probe.service",
         "systemctl restart probe.service",
     ]
     new, old = sha("manifest C"), sha("manifest A")
+    path, setting = HOLDS[site.units]
     assert site.files() == {
-        DROPIN: f"""\
+        path: f"""\
 # Written by containerpkg-host: probe did not start with the image that its package brought,
 # {new}.
 # It goes with the next version of the image; this one is tried again by
 # 'containerpkg-host retry probe'.
-[Container]
-Image={pinned("A")}
+{setting.format("CONTAINERPKG_IMAGE")}{pinned("A") if site.kind in PINNED else kept("A")}
 """
     }
     assert (
         f"probe does not start with the image {new[:19]} that its package brought "
         f"(Job for probe.service failed); it is given {old[:19]} back\n"
     ) in capsys.readouterr().err
-    assert (site.running, set(site.engine)) == ("A", {"A", "C"})
+    assert (site.running, set(site.engine.images)) == ("A", {"A", "C"})
     assert (run(site), site.changes()) == (0, [])
 
     site.bad = frozenset()
     assert main(["retry", "probe"], site.host) == 0
-    assert (site.running, site.files(), set(site.engine)) == ("C", {}, {"C"})
+    assert (site.running, site.files(), set(site.engine.images)) == ("C", {}, {"C"})
+
+
+PINNED = ("quadlet", "podman")
+"""Here the engine knows the digest of the manifest."""
 
 
 def test_the_hold_is_taken_away_by_the_next_version(site: Simulated) -> None:
@@ -108,11 +155,12 @@ def test_the_hold_is_taken_away_by_the_next_version(site: Simulated) -> None:
     run(site)
     site.install("D")
     assert run(site) == 0
-    assert (site.running, site.files(), set(site.engine)) == ("D", {}, {"D"})
+    assert (site.running, site.files(), set(site.engine.images)) == ("D", {}, {"D"})
 
 
-def test_an_older_podman_is_held_by_a_copy_of_the_unit(site: Simulated) -> None:
-    site.podman = "4.9.4-rhel"
+def test_an_older_podman_is_held_by_a_copy_of_the_unit(tmp_path: Path) -> None:
+    site = make(tmp_path, "quadlet")
+    site.podman.version = "4.9.4-rhel"
     site.install("C")
     assert run(site) == 1
     text = site.files()["containers/systemd/probe.container"]
@@ -122,15 +170,12 @@ def test_an_older_podman_is_held_by_a_copy_of_the_unit(site: Simulated) -> None:
 
 @pytest.mark.parametrize("version", ["B", "C"])
 @pytest.mark.parametrize("boot", [False, True], ids=["killed", "power cut"])
+@pytest.mark.parametrize("kind", [*UNITS, "podman-archive"])
 def test_a_run_that_is_cut_off_anywhere_is_finished_by_the_next(
-    tmp_path: Path, version: str, boot: bool
+    tmp_path: Path, kind: str, version: str, boot: bool
 ) -> None:
     for last in itertools.count():
-        site = Simulated(root=tmp_path / str(last), bad=frozenset("C"))
-        site.install("A")
-        main(["verify", "probe"], site.host)
-        site.boot()
-        run(site)
+        site = make(tmp_path / str(last), kind)
         site.install(version)
         site.calls.clear()
         site.die_at = last
@@ -147,6 +192,7 @@ def test_a_run_that_is_cut_off_anywhere_is_finished_by_the_next(
         assert site.running == wanted, site.calls
         assert bool(site.files()) == (version == "C")
         assert not site.host.state.joinpath("upgrades/probe.json").exists()
+        assert set(site.engine.images) == {wanted, version}
     assert last > 10
 
 
@@ -157,7 +203,7 @@ def test_a_host_that_goes_down_during_a_restart_goes_on_at_its_next_boot(site: S
     site.canceled, site.system = False, "running"
     site.boot()
     assert run(site) == 0
-    assert (site.running, site.files(), set(site.engine)) == ("B", {}, {"B"})
+    assert (site.running, site.files(), set(site.engine.images)) == ("B", {}, {"B"})
 
 
 def test_a_service_that_is_stopped_during_its_restart_stays_so(site: Simulated) -> None:
@@ -170,68 +216,123 @@ def test_a_service_that_is_stopped_during_its_restart_stays_so(site: Simulated) 
 
 
 def test_removal_stops_what_runs_and_leaves_nothing(site: Simulated) -> None:
-    run(site)
     site.calls.clear()
-    before_removal(site.host, [IMAGE, "/usr/share/containerpkg/images/probe/oci-layout"])
-    assert site.changes() == ["systemctl stop probe.service"]
+    before_removal(site.host, [f"/{IMAGE}", f"{HOME}/oci-layout"])
+    plain = site.units != "quadlet"
+    assert site.changes() == [
+        "systemctl stop probe.service",
+        *(["systemctl --quiet --no-reload disable probe.service"] if plain else []),
+    ]
     site.remove()
     assert run(site) == 0
-    assert (site.unit, site.engine, site.packages) == ("inactive", {}, set())
-    assert list((site.host.state / "loaded").iterdir()) == []
-    assert list((site.host.state / "images").iterdir()) == []
+    assert (site.unit, site.enabled) == ("inactive", False)
+    assert (site.engine.images, site.packages, site.files()) == ({}, set(), {})
+    kinds = ("loaded", "images", "presets", "upgrades", "rollbacks")
+    assert [path for kind in kinds for path in (site.host.state / kind).glob("*")] == []
 
 
 def test_the_removal_of_one_of_two_versions_interrupts_only(site: Simulated) -> None:
-    run(site)
-    before_removal(site.host, [IMAGE])
-    assert site.unit == "inactive"
+    before_removal(site.host, [f"/{IMAGE}"])
+    assert (site.unit, site.enabled) == ("inactive", False)
     assert run(site) == 0
     assert (site.unit, site.running) == ("active", "A")
+    assert site.enabled == (site.units != "quadlet")
+    assert (run(site), site.changes()) == (0, [])
 
 
 def test_a_removal_that_is_an_update_stops_nothing(site: Simulated) -> None:
-    run(site)
     site.install("B")
     site.calls.clear()
-    before_removal(site.host, [IMAGE])
+    before_removal(site.host, [f"/{IMAGE}"])
     assert site.changes() == []
+
+
+@pytest.mark.parametrize("preset", [True, False])
+@pytest.mark.parametrize("kind", KINDS)
+def test_presets_are_applied_once_in_the_life_of_a_package(
+    tmp_path: Path, kind: str, preset: bool
+) -> None:
+    site = Simulated(root=tmp_path, kind=kind, preset=preset)
+    plain = site.units != "quadlet"
+    site.install("A")
+    assert changing(site.aside) == (["systemctl --quiet preset probe.service"] if plain else [])
+    assert site.enabled == (plain and preset)
+    assert (run(site), site.changes()) == (0, [])
+
+    site.enabled = chosen = plain and not preset  # the administrator has another mind
+    site.install("B")
+    assert (run(site), site.changes(), site.enabled) == (0, [], chosen)
+
+    before_removal(site.host, [f"/{IMAGE}"])
+    site.remove()
+    run(site)
+    site.install("B")
+    assert site.enabled == (plain and preset)
 
 
 def test_a_damaged_image_is_not_loaded_and_what_runs_goes_on(
     site: Simulated, capsys: pytest.CaptureFixture[str]
 ) -> None:
     site.install("B")
-    blob = sha("layer B")
-    (site.host.blobs / blob[7:]).write_text("Layer B")
+    if site.archived:
+        path, package = site.root / ARCHIVE, "probe-container"
+        name = f"file {path}"
+    else:
+        blob, package = sha("layer B"), layer("B")
+        path, name = site.host.blobs / blob[7:], f"blob {blob[:19]}"
+    path.write_text("Layer B")
     assert run(site) == 1
     assert site.changes() == []
     assert site.running == "A"
-    found = sha("Layer B")[:19]
     assert capsys.readouterr().err.endswith(
-        f"image probe is damaged: blob {blob[:19]} of package {layer('B')} has the content "
-        f"{found}; repair it with 'dnf reinstall {layer('B')}'\n"
+        f"image probe is damaged: {name} of package {package} has the content "
+        f"{sha('Layer B')[:19]}; repair it with 'dnf reinstall {package}'; what runs goes on with "
+        f"the image before\n"
     )
 
 
 def test_the_image_of_the_administrator_is_left_alone(site: Simulated) -> None:
-    path = site.root / "etc/containers/systemd/probe.container.d/90-containerpkg-rollback.conf"
+    name, setting = HOLDS[site.units]
+    path = site.root / "etc" / name
     path.parent.mkdir(parents=True)
-    path.write_text(f"[Container]\nImage={pinned('A')}\n")
+    path.write_text(f"{setting.format('CONTAINERPKG_IMAGE')}{site.runs('A')}\n")
     site.install("B")
     assert run(site) == 0
-    assert "systemctl restart probe.service" not in site.changes()
+    assert site.changes() == [loads(site, "B")]
     assert site.running == "A"
+
+
+def test_what_docker_has_is_not_forgotten_while_it_does_not_answer(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    site = make(tmp_path, "docker")
+    site._end()
+    before_removal(site.host, [f"/{IMAGE}"])
+    site.remove()
+    site.docker.answers = False
+    assert (run(site), site.changes()) == (
+        0,
+        ["systemctl reset-failed probe.service", f"rpm --erase {layer('A')}"],
+    )
+    assert set(site.docker.images) == {"A"}
+    site.docker.answers = True
+    assert (run(site), site.changes()) == (
+        0,
+        [f"docker image rm {kept('A')}", f"docker image rm {REFERENCE}"],
+    )
+    assert site.docker.images == {}
 
 
 def test_check_tells_of_a_service_that_is_held_back(
     site: Simulated, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["check", "--json"], site.host) == 0
+    file = QUADLET if site.units == "quadlet" else PLAIN
     unit = {
-        "unit": "/usr/share/containers/systemd/probe.container",
+        "unit": f"/{file}",
         "dropins": [],
         "package": "probe-container-A-1.x86_64",
-        "image": pinned("A"),
+        "image": site.runs("A"),
         "digest": sha("manifest A"),
         "source": "engine+package",
         "image_package": "probe-container-A-1.x86_64",
@@ -247,8 +348,9 @@ def test_check_tells_of_a_service_that_is_held_back(
     capsys.readouterr()
     assert main(["check"], site.host) == 1
     old, new = sha("manifest A")[:19], sha("manifest C")[:19]
+    image = pinned("A") if site.kind in PINNED else kept("A")
     assert capsys.readouterr().out == (
-        f"ok  /usr/share/containers/systemd/probe.container: {pinned('A')} from engine, running\n"
+        f"ok  /{file}: {image} from engine, running\n"
         f"BAD probe.service: runs {old}, its package has {new}, which did not start\n"
         f"      'containerpkg-host retry probe' tries it again\n"
         f"something has to be looked at\n"

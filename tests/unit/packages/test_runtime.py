@@ -52,8 +52,8 @@ def test_every_line_is_python_3_6_and_the_standard_library() -> None:
         }
         assert {name.partition(".")[0] for name in imported} <= {
             "abc", "argparse", "containerpkg_host", "contextlib", "fcntl", "hashlib", "io", "json",
-            "os", "pathlib", "re", "shlex", "socket", "struct", "subprocess", "sys", "tarfile",
-            "tempfile", "time", "typing",
+            "os", "pathlib", "re", "shlex", "signal", "socket", "struct", "subprocess", "sys",
+            "tarfile", "tempfile", "time", "typing",
         }, path  # fmt: skip
 
 

@@ -66,10 +66,14 @@ class Podman:
 
 @dataclass(frozen=True, kw_only=True)
 class Docker:
-    """Docker of some ``version`` (major, minor) and newer; ``pinned`` is a tag or the image ID."""
+    """Docker of some ``version`` (major, minor) and newer; ``pinned`` is a tag or the image ID.
+
+    ``ids`` is what docker may call the image, in its older store and in containerd's.
+    """
 
     name: ClassVar[str] = "docker"
     pinned: str
+    ids: tuple[str, str]
     version: tuple[int, int]
 
     def options(self, name: str, service: Service) -> Iterator[str]:
@@ -108,11 +112,12 @@ def render_units(
     engine: Podman | Docker,
     summary: str,
     package: str,
+    reference: str,
     project: Path | None = None,
 ) -> tuple[UnitFile, ...]:
     """The files that make units of an image's services, sorted by path.
 
-    Raises :class:`PackageError` for a value that no unit can carry.
+    ``reference`` is ``REPOSITORY:TAG``, what people call the image. Raises :class:`PackageError` for a value that no unit can carry.
     """
     files: dict[str, str] = {}
     for name, service in services.items():
@@ -121,6 +126,7 @@ def render_units(
                 **common_values(name, service, summary=summary),
                 **_values(image, name, service, engine),
                 "package": systemd.setting(package),
+                "reference": argument(reference),
             }
         except PackageError as error:
             raise PackageError(f"service '{name}': {error.message}", hint=error.hint) from error
@@ -142,6 +148,7 @@ def _values(image: str, name: str, service: Service, engine: Podman | Docker) ->
         "host": argument(HOST),
         "image": systemd.names([image]),
         "pinned": systemd.setting(engine.pinned),
+        "ids": words(engine.ids) if isinstance(engine, Docker) else None,
         "mounts": systemd.paths(mount.source for mount in service.mounts),
         "options": [words([option]) for option in _options(image, name, service, engine)],
         "command": words(service.command),

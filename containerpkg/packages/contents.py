@@ -23,6 +23,7 @@ import zstandard
 from containerpkg.files import CHUNK
 from containerpkg.packages.layer import BLOBS
 from containerpkg.packages.rpmfile import Header, Headers, Tag, only, read_headers
+from containerpkg.packages.unpacking import ArchivedImage, read_archive
 from containerpkg.units.quadlet import IMAGES
 
 _GHOST = 1 << 6
@@ -31,6 +32,7 @@ _GHOST = 1 << 6
 _ALGORITHMS = {0: "md5", 1: "md5", 2: "sha1", 8: "sha256", 9: "sha384", 10: "sha512"}
 
 _DESCRIPTION = re.compile(rf"{re.escape(IMAGES)}/[^/]+/(index|image|manifest)\.json")
+_ARCHIVE = re.compile(rf"{re.escape(IMAGES)}/[^/]+/image\.tar\.(zst|gz)")
 _MANIFEST_PROVIDE = re.compile(r"oci-manifest\(sha256:([0-9a-f]{64})\)")
 _BLOB = re.compile(rf"{re.escape(BLOBS)}/([0-9a-f]{{64}})")
 
@@ -72,6 +74,9 @@ class Contents:
     blobs: Mapping[str, int]
     """Size of each blob whose bytes are right, by its ``sha256:`` digest."""
 
+    archives: Mapping[str, tuple[ArchivedImage, ...]]
+    """The images in each docker-archive, by its path."""
+
     descriptions: Mapping[str, bytes] = field(repr=False)
     """The JSON files that describe the images inside, and their manifests, by path."""
 
@@ -102,6 +107,43 @@ class _Hashed:
         return data
 
 
+class _Member:
+    """One file of the payload, ``left`` bytes of which are to come; what is read is hashed."""
+
+    def __init__(self, stream: _Reader, name: str, size: int, algorithms: set[str]) -> None:
+        self._stream, self._name, self.left = stream, name, size
+        self._digests = {
+            kind: hashlib.new(kind, usedforsecurity=False) for kind in algorithms | {"sha256"}
+        }
+
+    def read(self, size: int, /) -> bytes:
+        """Exactly ``size`` bytes, fewer at the end alone; ValueError if they are not there."""
+        data = bytearray()
+        wanted = min(size, self.left)
+        while len(data) < wanted:
+            more = self._stream.read(wanted - len(data))
+            if not more:
+                raise ValueError(f"its payload is cut short in {self._name}")
+            data += more
+        self.left -= wanted
+        for digest in self._digests.values():
+            digest.update(data)
+        return bytes(data)
+
+    def hexdigest(self, algorithm: str) -> str:
+        """Of what was read."""
+        return self._digests[algorithm].hexdigest()
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Found:
+    """What is collected on the way through a payload."""
+
+    blobs: dict[str, int] = field(default_factory=dict)
+    archives: dict[str, tuple[ArchivedImage, ...]] = field(default_factory=dict)
+    descriptions: dict[str, bytes] = field(default_factory=dict)
+
+
 def read_contents(path: Path) -> Contents:
     """Read the package in ``path``.
 
@@ -110,8 +152,7 @@ def read_contents(path: Path) -> Contents:
     """
     whole, payload = hashlib.sha256(), hashlib.sha256()
     broken: list[str] = []
-    blobs: dict[str, int] = {}
-    descriptions: dict[str, bytes] = {}
+    found = _Found()
     with path.open("rb") as file:
         raw = _Hashed(file, whole)
         headers = read_headers(cast("IO[bytes]", raw), path)
@@ -123,7 +164,7 @@ def read_contents(path: Path) -> Contents:
             provides, requires = main.strings(Tag.PROVIDENAME), main.strings(Tag.REQUIRENAME)
             files = _listed(main)
             manifests = {f"{BLOBS}/{m[1]}" for p in provides if (m := _MANIFEST_PROVIDE.match(p))}
-            broken.extend(_walk(raw, headers, files, manifests, blobs, descriptions))
+            broken.extend(_walk(raw, headers, files, manifests, found))
         except (ValueError, IndexError) as error:
             signatures, provides, requires = b"", (), ()
             broken.append(str(error))
@@ -143,8 +184,9 @@ def read_contents(path: Path) -> Contents:
         provides=frozenset(provides),
         requires=frozenset(requires),
         files=len(files),
-        blobs=blobs,
-        descriptions=descriptions,
+        blobs=found.blobs,
+        archives=found.archives,
+        descriptions=found.descriptions,
         broken=tuple(broken),
     )
 
@@ -186,10 +228,9 @@ def _walk(
     headers: Headers,
     files: Mapping[str, _File],
     manifests: set[str],
-    blobs: dict[str, int],
-    descriptions: dict[str, bytes],
+    found: _Found,
 ) -> Iterator[str]:
-    """Read the payload; fill ``blobs`` and ``descriptions``, give what is wrong."""
+    """Read the payload; fill ``found``, give what is wrong."""
     number = (*headers.main.numbers(Tag.FILEDIGESTALGO), 0)[0]
     if number not in _ALGORITHMS:
         raise ValueError(f"its files have digests of an unknown kind ({number})")
@@ -204,16 +245,15 @@ def _walk(
             yield f"{name} is in it, and its header does not list it"
         missing.discard(name)
         kept = name in manifests or _DESCRIPTION.fullmatch(name)
-        digests = {kind: hashlib.new(kind, usedforsecurity=False) for kind in {algorithm, "sha256"}}
+        member = _Member(stream, name, size, {algorithm})
         content = bytearray()
-        left = size
-        while left:
-            data = stream.read(min(left, CHUNK))
-            if not data:
-                raise ValueError(f"its payload is cut short in {name}")
-            left -= len(data)
-            for digest in digests.values():
-                digest.update(data)
+        archived: tuple[ArchivedImage, ...] | str = ()
+        if _ARCHIVE.fullmatch(name):
+            try:
+                archived = read_archive(member)
+            except ValueError as error:
+                archived = str(error)
+        while data := member.read(CHUNK):
             if (kept or (file and stat.S_ISLNK(file.mode))) and size <= _DESCRIPTION_MOST:
                 content += data
         _skip(stream, -size % 4)
@@ -222,19 +262,23 @@ def _walk(
         if stat.S_ISLNK(file.mode):
             same = content.decode(errors="surrogateescape") == file.link
         elif stat.S_ISREG(file.mode):
-            same = digests[algorithm].hexdigest() == file.digest
+            same = member.hexdigest(algorithm) == file.digest
         else:
             same = size == 0
         if not same:
             yield f"{name} in it is not the one that its header names"
         elif kept:
-            descriptions[name] = bytes(content)
+            found.descriptions[name] = bytes(content)
+        if isinstance(archived, str):
+            yield f"its archive {name} is no whole image: {archived}"
+        elif archived:
+            found.archives[name] = archived
         if stat.S_ISREG(file.mode) and (blob := _BLOB.fullmatch(name)):
-            found = digests["sha256"].hexdigest()
-            if found == blob[1]:
-                blobs[f"sha256:{found}"] = size
+            digest = member.hexdigest("sha256")
+            if digest == blob[1]:
+                found.blobs[f"sha256:{digest}"] = size
             else:
-                yield f"its blob sha256:{blob[1]} has other bytes (sha256:{found})"
+                yield f"its blob sha256:{blob[1]} has other bytes (sha256:{digest})"
     for name in sorted(missing):
         yield f"{name} is missing in it"
 

@@ -294,6 +294,7 @@ def _about(
         **({"archive": archive_name(target.compression)} if archive else {}),
         "layers": layers,
         "services": sorted(image.file.services),
+        "volumes": sorted({v for s in image.file.services.values() for v in s.volumes}),
         **_secrets(image.file.services),
         **_neighbours(image, target),
     }

@@ -2,6 +2,7 @@
 
     metadata signature → repomd.xml → package checksums → package signature → package header →
     payload → manifest digest (provides, index.json, image.json) → manifest → layers → blobs
+    payload → archive → configuration (image ID in provides, image.json) → diff IDs → layers
 
 Every package is read once. What is found is a row for each thing, in the order of the chain; the
 first row that is broken is where the chain ends.
@@ -15,7 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import createrepo_c
 
@@ -222,13 +223,22 @@ def _images(contents: Sequence[Contents], good: Mapping[str, Contents]) -> Itera
         if name.startswith("oci-blob(")
     }
     for package in contents:
-        for path in sorted(package.descriptions):
-            home = Path(path).parent
-            if path != f"{IMAGES}/{home.name}/index.json":
+        homes = {Path(path).parent for path in (*package.descriptions, *package.archives)}
+        for home in sorted(homes):
+            if home.parent != Path(IMAGES):
                 continue
             name = f"{home.name} ({package.nevra})"
             try:
-                result = _image(package, home, providers, good)
+                if package.nevra not in good:
+                    raise StoreError(
+                        f"the image {home.name} in {package.path.name} is in a package that is "
+                        "broken"
+                    )
+                about = json.loads(package.descriptions[f"{home}/image.json"])
+                if "archive" in about or f"{home}/index.json" not in package.descriptions:
+                    result = _archived(package, home, about)
+                else:
+                    result = _image(package, home, about, providers, good)
             except ContainerpkgError as error:
                 yield _broken("image", name, error)
             except (ValueError, KeyError, TypeError) as error:
@@ -238,9 +248,44 @@ def _images(contents: Sequence[Contents], good: Mapping[str, Contents]) -> Itera
                 yield Link(kind="image", name=name, result=result)
 
 
+def _archived(package: Contents, home: Path, about: Mapping[str, Any]) -> str:
+    """Compare an image that is all in one docker-archive with what names it; what was found.
+
+    Raises :class:`StoreError` where the chain breaks.
+    """
+    described = f"the image {home.name} in {package.path.name}"
+    images = package.archives.get(f"{home}/{about.get('archive')}", ())
+    there = [path for path in package.archives if Path(path).parent == home]
+    if len(images) != 1 or len(there) != 1 or f"{home}/index.json" in package.descriptions:
+        raise StoreError(
+            f"{described} should be one archive with one image: "
+            f"it has {_counted(len(there), 'archive')}, "
+            f"and the one that image.json names has {_counted(len(images), 'image')}"
+        )
+    (image,) = images
+    if image.id != about["id"] or f"oci-image-id({image.id})" not in package.provides:
+        raise StoreError(
+            f"{described} is another one: its archive has {image.id}, image.json names "
+            f"{about['id']}"
+        )
+    if f"oci-manifest({about['manifest']})" not in package.provides:
+        raise StoreError(f"{described} is not of the manifest that the package provides")
+    named = tuple(str(layer["digest"]) for layer in about["layers"])
+    if not image.layers == image.declared == named:
+        raise StoreError(f"{described} has other layers than its configuration or image.json names")
+    repositories = {reference.rpartition(":")[0] for reference in image.references}
+    if about["reference"] not in image.references or len(repositories) != 1:
+        raise StoreError(
+            f"{described} would be loaded as {', '.join(image.references) or 'nothing'} and not as "
+            f"{about['reference']}"
+        )
+    return f"archive, image ID {image.id[:19]}, {_counted(len(image.layers), 'layer')}"
+
+
 def _image(
     package: Contents,
     home: Path,
+    about: Mapping[str, Any],
     providers: Mapping[str, Contents],
     good: Mapping[str, Contents],
 ) -> str:
@@ -249,10 +294,7 @@ def _image(
     Raises :class:`StoreError` where the chain breaks.
     """
     described = f"the image {home.name} in {package.path.name}"
-    if package.nevra not in good:
-        raise StoreError(f"{described} is in a package that is broken")
     index = json.loads(package.descriptions[f"{home}/index.json"])
-    about = json.loads(package.descriptions[f"{home}/image.json"])
     digest = str(about["manifest"])
     # Podman reads the index, under whichever name it is asked for.
     named = {str(entry["digest"]) for entry in index["manifests"]}

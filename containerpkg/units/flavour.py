@@ -71,7 +71,9 @@ def render_units(
         case "podman":
             runs: plain.Podman | plain.Docker = plain.Podman(pinned=pinned)
         case "docker":
-            runs = plain.Docker(pinned=pinned, ids=(image_id, digest), version=engine)
+            runs = plain.Docker(
+                pinned=pinned, ids=(image_id, digest), version=engine, systemd=systemd
+            )
         case _:
             assert_never(flavour)
     return plain.render_units(

@@ -17,6 +17,7 @@ from containerpkg.definitions.service import Health, Service
 from containerpkg.errors import PackageError
 from containerpkg.templates import render
 from containerpkg.units import systemd
+from containerpkg.units.hardening import hardening
 from containerpkg.units.quadlet import SYSTEM, UnitFile, bindings, common_values, defaults_path
 from containerpkg.units.sysconfig import render_defaults, sysconfig_path
 from containerpkg.units.systemd import argument, words
@@ -69,12 +70,14 @@ class Docker:
     """Docker of some ``version`` (major, minor) and newer; ``pinned`` is a tag or the image ID.
 
     ``ids`` is what docker may call the image, in its older store and in containerd's.
+    ``systemd`` is the oldest that must understand the units.
     """
 
     name: ClassVar[str] = "docker"
     pinned: str
     ids: tuple[str, str]
     version: tuple[int, int]
+    systemd: int
 
     def options(self, name: str, service: Service) -> Iterator[str]:
         """What docker needs to know beside what podman does; an image ID it cannot pull."""
@@ -117,7 +120,9 @@ def render_units(
 ) -> tuple[UnitFile, ...]:
     """The files that make units of an image's services, sorted by path.
 
-    ``reference`` is ``REPOSITORY:TAG``, what people call the image. Raises :class:`PackageError` for a value that no unit can carry.
+    ``reference`` is ``REPOSITORY:TAG``, what people call the image.
+
+    Raises :class:`PackageError` for a value that no unit can carry.
     """
     files: dict[str, str] = {}
     for name, service in services.items():
@@ -154,6 +159,7 @@ def _values(image: str, name: str, service: Service, engine: Podman | Docker) ->
         "command": words(service.command),
         "networks": [systemd.names([network]) for network in service.networks],
         "health": service.health is not None,
+        "hardening": hardening(engine.systemd) if isinstance(engine, Docker) else [],
     }
 
 

@@ -97,7 +97,7 @@ def _run(chosen: argparse.Namespace, host: Host) -> int:
     elif chosen.verb == "before-removal":
         from containerpkg_host import removal
 
-        removal.before_removal(host, sys.stdin.read().splitlines())
+        removal.before_removal(host, both, sys.stdin.read().splitlines())
     elif chosen.verb == "after-removal":
         from containerpkg_host import removal
 

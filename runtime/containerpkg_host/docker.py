@@ -62,7 +62,10 @@ class Docker(Engine):
         def write(file: "IO[bytes]") -> None:
             stream.write(file, self._host.blobs, layout, left_out)
 
-        return self._host.feed(["docker", "load", "--quiet"], write)
+        try:
+            return self._host.feed(["docker", "load", "--quiet"], write)
+        except OSError as error:  # a file went since it was hashed, for one
+            return Done(1, "", f"{error.filename or 'its stream'}: {error.strerror}")
 
     def _prefix(self, layers: List[str]) -> int:
         """How many of ``layers``, from the first, some image in docker has in this order.
@@ -136,6 +139,9 @@ class Docker(Engine):
 
     def remove_image(self, reference: str) -> Done:
         return self._host.run(["docker", "image", "rm", reference])
+
+    def volumes(self) -> Tuple[str, ...]:
+        return tuple(self._host.run(["docker", "volume", "ls", "--quiet"]).out.split())
 
     def storage(self) -> Tuple[str, str]:
         done = self._host.run(["docker", "info", "--format={{json .DockerRootDir}}"])

@@ -76,6 +76,10 @@ class Engine(ABC):
         """Take a name from an image, and with its last name the image unless it is in use."""
 
     @abstractmethod
+    def volumes(self) -> Tuple[str, ...]:
+        """The names of all volumes; none if the engine does not answer."""
+
+    @abstractmethod
     def storage(self) -> Tuple[str, str]:
         """The folder that images are unpacked to, and the one for work on the way there."""
 

@@ -95,14 +95,22 @@ def parse_settings(text: str, path: Path) -> Settings:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Replace ``path`` by ``text`` in one step that a power cut does not halve."""
+    """Replace ``path`` by ``text`` in one step that a power cut does not halve.
+
+    Raises OSError with the name of ``path``, and leaves nothing beside it.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{os.getpid()}")  # two may write the same at once
-    with beside.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.rename(path)
+    try:
+        with beside.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.rename(path)
+    except OSError as error:
+        remove(beside)
+        # That a disk is full is said of no file.
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def remove(path: Path) -> None:

@@ -44,6 +44,9 @@ class Layout(NamedTuple):
     runs: str
     """What the units run the image by."""
 
+    volumes: Tuple[str, ...]
+    """The names of those that the services keep data in."""
+
     archive: str
     """The file that has all of the image, in place of a layout; else empty."""
 
@@ -90,6 +93,7 @@ def parse_layout(text: str) -> Layout:
         services=tuple(about["services"]),
         units=about["units"],
         runs=about["runs"],
+        volumes=tuple(about.get("volumes", ())),
         archive=about.get("archive", ""),
         neighbours=tuple(x["reference"] for x in about.get("neighbours", ())),
     )

@@ -66,14 +66,16 @@ def load(host: Host, engine: Engine, layout: Layout) -> LocalImage:
             )
         verify(host, engine, layout)
         done = engine.load(layout)
-        found = engine.inspect(layout.runs)
-        if done.status or found is None:
+        # An engine that was killed would not answer either, and until it does nothing is said.
+        found = engine.inspect(layout.runs) if done.status == 0 else None
+        if found is None:
             why = done.why if done.status else f"it does not know {layout.runs} afterwards"
-            lack = describe_lack(find_space(host, needs(engine, [layout])))
-            hint = f": {lack}; make room and start it again" if "no space left" in why else ""
+            if "no space left" in why:
+                lack = describe_lack(find_space(host, needs(engine, [layout])))
+                why += f": {lack}; make room and start it again" if lack else ""
             raise EngineFailed(
                 f"{engine.name} could not load the image {layout.name} of package "
-                f"{layout.package}: {why}{hint}"
+                f"{layout.package}: {why}"
             )
         State(host).add_loaded(_record(engine, layout, found.id))
         journal.info(f"image {layout.name} {layout.digest[:19]} is loaded into {engine.name}")

@@ -72,6 +72,9 @@ class Podman(Engine):
     def remove_image(self, reference: str) -> Done:
         return self._host.run(["podman", "image", "rm", reference])
 
+    def volumes(self) -> Tuple[str, ...]:
+        return tuple(self._host.run(["podman", "volume", "ls", "--quiet"]).out.split())
+
     def storage(self) -> Tuple[str, str]:
         done = self._host.run(["podman", "info", "--format={{.Store.GraphRoot}}"])
         found = done.out.strip() if done.status == 0 else ""

@@ -9,7 +9,7 @@ from containerpkg_host import journal, systemd
 from containerpkg_host.door import Done
 from containerpkg_host.host import Host
 from containerpkg_host.layout import Layout
-from containerpkg_host.state import State
+from containerpkg_host.state import Presets, State
 
 
 def units_of(host: Host, services: Iterable[str]) -> List[str]:
@@ -24,21 +24,26 @@ def units_of(host: Host, services: Iterable[str]) -> List[str]:
 
 
 def apply(host: Host, layouts: Dict[str, Layout]) -> None:
-    """Do it for what was just installed, once: from then on it is up to the administrator."""
+    """Do it for units that were just installed, once: from then on it is the administrator's."""
     state = State(host)
-    done = state.presets()
+    noted = state.presets()
     for name, layout in layouts.items():
-        if done.get(name) == ():
-            continue
-        units = units_of(host, layout.services)
-        if name in done:  # of two versions of a package one was removed
-            _report(systemd.enable(host, *done[name]))
-        elif units:
-            _report(systemd.preset(host, *units))
-        state.note_presets(name)
-    for name in set(done) - set(layouts):
-        if not (host.images / name / "image.json").exists():
-            state.forget_presets(name)
+        units = tuple(units_of(host, layout.services))
+        before = noted.get(name, Presets(()))
+        new = [unit for unit in units if unit not in before.units]
+        if before.enabled:  # of two versions of a package one was removed
+            _report(systemd.enable(host, *before.enabled))
+        if new:
+            _report(systemd.preset(host, *new))
+        if noted.get(name) != Presets(units):
+            state.note_presets(name, Presets(units))
+    for name in set(noted) - set(layouts):
+        if (host.images / name / "image.json").exists():
+            continue  # there, but it cannot be read
+        left = [unit for unit in noted[name].units if unit not in noted[name].enabled]
+        if left:  # of a package that was removed where systemd does not run, for one
+            systemd.disable(host, *left)
+        state.forget_presets(name)
 
 
 def _report(done: Done) -> None:

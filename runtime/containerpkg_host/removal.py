@@ -1,23 +1,23 @@
 """What goes with a package: its services stop, their containers and images are removed."""
 
-from typing import Dict, List
+from typing import Dict, List, Set
 
 from containerpkg_host import holdback, journal, presets, rpmdb, systemd
 from containerpkg_host.engines import Engines
 from containerpkg_host.host import Host, remove
 from containerpkg_host.layout import Layout, load_layouts
 from containerpkg_host.running import digest_of
-from containerpkg_host.state import Change, State, file_fingerprint
+from containerpkg_host.state import Change, Presets, State, file_fingerprint
 
 
-def before_removal(host: Host, paths: List[str]) -> None:
+def before_removal(host: Host, engines: Engines, paths: List[str]) -> None:
     """Stop the services whose package is about to lose its files, of which ``paths`` are some.
 
     rpm says the same words when a version is replaced. Then the new one's files are there already,
     and its image.json is not the file that the last run saw.
     """
     state = State(host)
-    known = state.known()
+    known, layouts = state.known(), load_layouts(host)[0]
     for path in paths:
         folder, _, name = path.strip().rpartition("/")
         image = folder.rpartition("/")[2]
@@ -40,8 +40,24 @@ def before_removal(host: Host, paths: List[str]) -> None:
             systemd.stop(host, *running)
         enabled = [unit for unit in units if systemd.is_enabled(host, unit)]
         if enabled:
-            state.note_presets(image, enabled)
+            state.note_presets(image, Presets(tuple(units), tuple(enabled)))
             systemd.disable(host, *enabled)
+        if image in layouts:
+            others = (layout for name, layout in layouts.items() if name != image)
+            _tell_of_data(engines, layouts[image], {v for one in others for v in one.volumes})
+
+
+def _tell_of_data(engines: Engines, layout: Layout, shared: Set[str]) -> None:
+    engine = engines.of(layout)
+    there = engine.volumes() if layout.volumes else ()
+    volumes = [name for name in layout.volumes if name in there and name not in shared]
+    if volumes:
+        names = " ".join(volumes)
+        journal.info(
+            f"the data of {layout.package} stays in {engine.name}, in the volume"
+            f"{'s' if len(volumes) > 1 else ''} {', '.join(volumes)}; "
+            f"'{engine.name} volume rm {names}' removes it for good"
+        )
 
 
 def stop_gone(host: Host, engines: Engines, layouts: Dict[str, Layout]) -> None:
@@ -80,6 +96,11 @@ def remove_unowned(host: Host, engines: Engines, layouts: Dict[str, Layout]) -> 
     needed = {layout.digest for layout in layouts.values()}
     needed |= {c.old for c in (*state.rollbacks().values(), *state.upgrades().values())}
     ids = {layout.id for layout in layouts.values()}
+    used = {
+        name
+        for layout in layouts.values()
+        for name in (layout.kept, layout.reference, *layout.neighbours)
+    }
     if set(loaded) <= needed:
         return
     for layout in layouts.values():
@@ -88,15 +109,16 @@ def remove_unowned(host: Host, engines: Engines, layouts: Dict[str, Layout]) -> 
     for digest, one in loaded.items():
         if digest in needed:
             continue
-        if one.id in ids:
-            state.forget_loaded(digest)
-            continue
         engine = engines.named(one.engine)
         if not engine.answers():
             continue  # at its next transaction, or at the next boot
         found = engine.inspect(one.names[0]) or engine.inspect(one.engine_id or one.id)
         names = [name for name in one.names if found and name in found.names]
-        if found and not found.names:
+        if found and one.id in ids:  # an installed image has the same content by another manifest
+            names = [name for name in names if name not in used]
+            if len(names) == len(found.names):
+                continue  # that one has no name in the engine yet
+        elif found and not found.names:
             names = [found.id]
         failed = [done for done in map(engine.remove_image, names) if done.status]
         if failed:
@@ -118,6 +140,12 @@ def leave(host: Host, engines: Engines) -> None:
         remove_unowned(host, engines, layouts)
     if layouts or problems:
         return
+    for one in State(host).loaded().values():
+        names = " ".join(one.names)
+        journal.warning(
+            f"image {one.image} {one.digest[:19]} may stay in {one.engine}: "
+            f"'{one.engine} image rm {names}' removes it"
+        )
     if host.booted:
         rpmdb.erase_later(host, rpmdb.unneeded_layers(host))
     for folder in sorted(host.state.rglob("*"), reverse=True):

@@ -13,8 +13,10 @@ def digest_of(container: Container, loaded: Dict[str, Loaded]) -> str:
     An engine knows no such digest, or another one, of what did not come to it with a manifest.
     Then it is known from the load; else it is what the engine says, at last the image's ID.
     """
+    if container.digest in loaded:
+        return container.digest  # of two manifests of one configuration it is this one
     for digest, one in loaded.items():
-        if digest == container.digest or container.image_id in (one.engine_id, one.id, digest):
+        if container.image_id in (one.engine_id, one.id, digest):
             return digest
     return container.digest or container.image_id
 

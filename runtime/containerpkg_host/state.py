@@ -6,7 +6,7 @@ came from.
 
 import json
 from pathlib import Path
-from typing import Any, Dict, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Dict, NamedTuple, Optional, Tuple
 
 from containerpkg_host.host import Host, remove, write_whole
 from containerpkg_host.layout import Layout
@@ -57,6 +57,14 @@ class Change(NamedTuple):
     """The manifest digest that ran before."""
 
     new: str
+
+
+class Presets(NamedTuple):
+    """The units of an image that presets were applied to."""
+
+    units: Tuple[str, ...]
+    enabled: Tuple[str, ...] = ()
+    """Those that a removal disabled, to be enabled again if their package is still there."""
 
 
 def version_of(layout: Layout) -> Version:
@@ -114,15 +122,18 @@ class State:
         """Its package is gone."""
         remove(self._path("images", name))
 
-    # Images whose services were given the state that the host's presets say.
+    # Units that were given the state that the host's presets say.
 
-    def presets(self) -> Dict[str, Tuple[str, ...]]:
-        """By image: the units that are to be enabled again if the package is still there."""
-        return {data["name"]: tuple(data["enabled"]) for data in self._all("presets")}
+    def presets(self) -> Dict[str, Presets]:
+        """By image."""
+        return {
+            data["name"]: Presets(tuple(data["units"]), tuple(data["enabled"]))
+            for data in self._all("presets")
+        }
 
-    def note_presets(self, name: str, enabled: Sequence[str] = ()) -> None:
-        """It was done; it is, once in the life of an installed package."""
-        self._write("presets", name, {"name": name, "enabled": list(enabled)})
+    def note_presets(self, name: str, presets: Presets) -> None:
+        """It was done; it is, once in the life of an installed unit."""
+        self._write("presets", name, dict(presets._asdict(), name=name))
 
     def forget_presets(self, name: str) -> None:
         """The package is gone."""

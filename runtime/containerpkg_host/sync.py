@@ -91,14 +91,19 @@ class _Pass:
         """Take services that fail with an image just installed as begun upgrades.
 
         So it is after a power cut between a transaction and its run: the next boot has started
-        them.
+        them. What has failed before, if only with the status that it had when it was stopped, was
+        not to run.
         """
         known = self._state.known()
         for name, layout in self._layouts.items():
             if name not in known or known[name].current.digest == layout.digest:
                 continue
+            installed = (self._host.images / name / "image.json").stat().st_ctime
             for service in layout.services:
-                failing = systemd.show(self._host, service).active in ("failed", "activating")
+                state = systemd.show(self._host, service).active
+                failing = state == "activating" or (
+                    state == "failed" and systemd.last_start(self._host, service) > installed
+                )
                 told = service in self._state.upgrades() or service in self._state.rollbacks()
                 if failing and not told and not self._engines.of(layout).container(service):
                     change = Change(
@@ -117,10 +122,11 @@ class _Pass:
         engine = self._engines.of(layout)
         if not layout.services or loading.is_present(self._host, engine, layout):
             return True
-        pending = self._state.upgrades()
-        loaded = any(one.image == layout.name for one in self._state.loaded().values())
+        upgrades = self._state.upgrades()
+        pending = any(service in upgrades for service in layout.services)
         running = any(systemd.show(self._host, s).running for s in layout.services)
-        if not (running or loaded or any(s in pending for s in layout.services)):
+        loaded = any(one.image == layout.name for one in self._state.loaded().values())
+        if not running and not pending and not (loaded and engine.answers()):
             return True
         try:
             if layout.units == "quadlet":

@@ -1,5 +1,6 @@
 """systemctl, one function for each use of it."""
 
+import time
 from typing import NamedTuple
 
 from containerpkg_host.door import Done
@@ -30,6 +31,16 @@ def show(host: Host, service: str) -> Unit:
     done = host.run(["systemctl", "show", f"--property={','.join(properties)}", unit_name(service)])
     found = dict(line.partition("=")[::2] for line in done.out.splitlines())
     return Unit(*(found.get(name, "") for name in properties))
+
+
+def last_start(host: Host, service: str) -> float:
+    """When a service was last told to start, in seconds since the epoch; 0 if never since boot."""
+    name = "InactiveExitTimestampMonotonic"
+    done = host.run(["systemctl", "show", f"--property={name}", unit_name(service)])
+    number = done.out.strip().partition("=")[2]
+    if not number.isdigit() or number == "0":
+        return 0
+    return time.time() - time.clock_gettime(time.CLOCK_MONOTONIC) + int(number) / 1e6
 
 
 def start(host: Host, service: str) -> Done:

@@ -7,6 +7,8 @@ import json
 import random
 import subprocess
 import tarfile
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,10 +17,13 @@ import zstandard
 from containerpkg.definitions.dockerfile import Dockerfile
 from containerpkg.definitions.image import ImageFile
 from containerpkg.definitions.project import Image, Layers, Project, ProjectFile
+from containerpkg.errors import StoreError
 from containerpkg.files import sha256_bytes
-from containerpkg.packages import rpmbuild
+from containerpkg.packages import archive, rpmbuild
 from containerpkg.packages.image import plan_image
+from containerpkg.packages.plan import PackagePlan
 from containerpkg.packages.targets import TARGETS
+from containerpkg.repository.chain import Link, verify
 from containerpkg.store.content import ContentStore, Layer, StoredImage
 from containerpkg.units.check import Checked, check_units
 from containerpkg.units.flavour import Flavour
@@ -58,7 +63,13 @@ def stored(store: ContentStore) -> StoredImage:
     )
 
 
-def made(store: ContentStore, folder: Path, target: str, **file: object) -> Path:
+def made(
+    store: ContentStore,
+    folder: Path,
+    target: str,
+    change: Callable[[PackagePlan], PackagePlan] = lambda plan: plan,
+    **file: object,
+) -> Path:
     image = Image(
         name="redis",
         folder=folder,
@@ -74,7 +85,7 @@ def made(store: ContentStore, folder: Path, target: str, **file: object) -> Path
     about = {"registry": "quay.io/foreman", "vendor": "ACME", "target": target}
     project = Project(root=folder, file=ProjectFile.model_validate(about), images=(image,))
     plan = plan_image(project, image, stored(store), store, stamp="1")
-    return rpmbuild.build(plan, folder / "work", folder / target)
+    return rpmbuild.build(change(plan), folder / "work", folder / target)
 
 
 def asked(package: Path, *question: str) -> list[str]:
@@ -178,6 +189,84 @@ def test_an_archive_holds_the_image(store: ContentStore, tmp_path: Path, target:
     assert entry["RepoTags"] == ["quay.io/foreman/redis:7.0", fixed]
     assert f"sha256:{sha256_bytes(held[entry['Config']])}" == image.id
     assert [held[layer] for layer in entry["Layers"]] == [LAYER]
+
+
+def altered(name: str, content: Callable[[object], object]) -> Callable[[PackagePlan], PackagePlan]:
+    """A plan with another file of that name, which its header is true about."""
+
+    def change(plan: PackagePlan) -> PackagePlan:
+        files = [
+            replace(file, content=content(file.content)) if file.target == HOME + name else file
+            for file in plan.files
+        ]
+        return replace(plan, files=tuple(files))
+
+    return change
+
+
+def other(content: object) -> object:
+    """An archive with the layer twice."""
+    assert isinstance(content, archive.Archive)
+    image = replace(content.image, layers=content.image.layers * 2)
+    return replace(content, image=image)
+
+
+def renamed(content: object) -> object:
+    assert isinstance(content, archive.Archive)
+    return replace(content, references=(*content.references, "quay.io/foreman/foreman:1"))
+
+
+def cut(folder: Path) -> Callable[[object], object]:
+    def content(content: object) -> object:
+        assert isinstance(content, archive.Archive)
+        archive.write(content, folder / "whole")
+        (folder / "part").write_bytes((folder / "whole").read_bytes()[:-3000])
+        return folder / "part"
+
+    return content
+
+
+def test_the_chain_of_an_archive_is_followed_to_its_layers(
+    store: ContentStore, tmp_path: Path
+) -> None:
+    image = stored(store)
+    for target, compressed in (("el7", "gz"), ("el9", "zst")):
+        package = made(store, tmp_path / compressed, target, payload="archive")
+        *_, link = verify([package], None)
+        assert link == Link(
+            kind="image",
+            name=f"redis (redis-container-7.0-1.1.{target}.x86_64)",
+            result=f"archive, image ID {image.id[:19]}, 1 layer",
+        )
+
+    name = "image.tar.zst"
+    twice = stored(store).layers[0].diff_id
+    faults: dict[str, tuple[Callable[[PackagePlan], PackagePlan], str]] = {
+        "layers": (altered(name, other), "has other layers than its configuration or image.json"),
+        "names": (altered(name, renamed), "would be loaded as quay.io/foreman/foreman:1, quay.io/"),
+        "cut": (altered(name, cut(tmp_path)), "is in a package that is broken"),
+        "id": (
+            altered("image.json", lambda text: str(text).replace(image.id, twice)),
+            f"is another one: its archive has {image.id}, image.json names {twice}",
+        ),
+        "manifest": (
+            altered("image.json", lambda text: str(text).replace(image.manifest.digest, twice)),
+            "is not of the manifest that the package provides",
+        ),
+        "no archive": (
+            altered("image.json", lambda text: str(text).replace(name, "other.tar")),
+            "should be one archive with one image: it has 1 archive, and the one that image.json n",
+        ),
+    }
+    for fault, (change, message) in faults.items():
+        package = made(store, tmp_path / fault, "el9", change, payload="archive")
+        *others, link = verify([package], None)
+        assert isinstance(link.error, StoreError), fault
+        assert link.error.message.startswith(f"the image redis in {package.name} {message}")
+        broken = [one.error.message for one in others if one.error]
+        said = f"its archive {HOME}{name} is no whole image: it is cut short"
+        altered_package = f"the package {package.name} was altered: {said}"
+        assert broken == ([altered_package] if fault == "cut" else [])
 
 
 @pytest.mark.parametrize("flavour", ["podman", "docker"])

@@ -65,9 +65,9 @@ class Site:
 
     def dnf(self, *arguments: str) -> str:
         """A transaction, and all that follows from it; what dnf printed."""
-        printed = self.host.run("dnf", "--assumeyes", "--refresh", *arguments).stdout
+        done = self.host.run("dnf", "--assumeyes", "--refresh", *arguments)
         self.settle()
-        return printed
+        return done.stdout + done.stderr
 
     def settle(self) -> None:
         """Wait for what a transaction, or the start of the host, has begun."""
@@ -86,6 +86,14 @@ class Site:
         """The status of the preflight, and what it says."""
         done = self.host.run("containerpkg-host", "check", check=False)
         return done.returncode, done.stdout
+
+    def is_sound(self, *, running: bool = True) -> None:
+        """The preflight finds each image in its package, and that very one running, or none."""
+        status, said = self.check()
+        assert status == 0, said
+        for package in self.installed().split():
+            assert f" from {package}" in said
+            assert said.count(f" from {package}, running\n") == int(running), said
 
     def installed(self) -> str:
         """The package of each service, as rpm calls it."""
@@ -107,8 +115,10 @@ class Site:
         """What systemd does with each service when the host starts."""
         return self.systemctl("is-enabled", *NAMES).split()
 
-    def images(self) -> list[str]:
-        return self.host.run(self.engine, "images", "--all", "--quiet", "--no-trunc").stdout.split()
+    def images(self) -> set[str]:
+        """The IDs of all images in the engine; docker lists one for each of its names."""
+        listed = self.host.run(self.engine, "images", "--all", "--quiet", "--no-trunc")
+        return set(listed.stdout.split())
 
 
 @pytest.fixture(params=TARGETS)
@@ -147,7 +157,7 @@ def test_install_use_upgrade_fail_go_back_and_remove(site: Site) -> None:
     first = site.installed()
     everything = host.run("rpm", "--query", "--all").stdout.split()
     assert host.run("rpm", "--verify", *everything).stdout == ""
-    assert site.check()[0] == 0
+    site.is_sound(running=False)
     _turn_on(site)
 
     for service in SERVICES:
@@ -156,14 +166,14 @@ def test_install_use_upgrade_fail_go_back_and_remove(site: Site) -> None:
         service.change(host)
     host.run("systemctl", "restart", *NAMES)
     site.serves("first")
-    assert site.check()[0] == 0
+    site.is_sound()
 
     site.publish(2)
     site.dnf("upgrade")
     second = site.installed()
     assert second != first
     site.serves("second")
-    assert site.check()[0] == 0
+    site.is_sound()
     assert len(site.images()) == len(SERVICES)
     for service in SERVICES:
         new = host.path(f"{service.config}.rpmnew").read_text()
@@ -188,23 +198,26 @@ def test_install_use_upgrade_fail_go_back_and_remove(site: Site) -> None:
     site.dnf("history", "undo", "last")
     assert site.installed() == second
     site.serves("second")
-    assert site.check()[0] == 0
+    site.is_sound()
     assert site.systemctl("list-units", "--failed", "--quiet") == ""
 
     site.dnf("downgrade", *PACKAGES)
     assert site.installed() == first
     site.serves("first")
-    assert site.check()[0] == 0
+    site.is_sound()
     assert len(site.images()) == len(SERVICES)
 
-    site.dnf("remove", *PACKAGES)
+    said = site.dnf("remove", *PACKAGES)
+    for service in SERVICES:
+        kept = f"the data of {service.package} stays in {site.engine}, in the volume {service.name}"
+        assert kept in said
     query = ["rpm", "--query", "--all", "--queryformat=%{name}\n"]
     # Layers that only the runtime kept go after it.
     host.wait_for(
         lambda: set(host.run(*query).stdout.split()) == {"distribution-stand-in", "gpg-pubkey"},
         "removal of every package",
     )
-    assert site.images() == []
+    assert site.images() == set()
     assert host.run(site.engine, "ps", "--all", "--quiet").stdout == ""
     volumes = host.run(site.engine, "volume", "ls", "--quiet").stdout.split()
     assert sorted(volumes) == sorted(NAMES)
@@ -215,6 +228,13 @@ def test_install_use_upgrade_fail_go_back_and_remove(site: Site) -> None:
         *(f"{service.config}.rpmnew" for service in SERVICES),
         *(f"/etc/{name}" for name in NAMES),
     }
+
+    # And the data is there for whoever comes back.
+    site.publish(1)
+    site.dnf("install", "redis-container")
+    redis = SERVICES[0]
+    host.run("systemctl", "start", redis.name)
+    assert redis.read(host) == redis.kept
 
 
 def _turn_on(site: Site) -> None:
@@ -250,5 +270,6 @@ def _held_back(site: Site) -> None:
     assert status == 1
     for name in NAMES:
         assert f"BAD {name}.service: runs sha256:" in said
+        errors = ["journalctl", "--no-pager", "--priority=err", f"--unit={name}"]
         told = f"{name} does not start with the image sha256:"
-        assert told in site.host.run("journalctl", "--no-pager", f"--unit={name}").stdout
+        assert told in site.host.run(*errors).stdout

@@ -25,14 +25,15 @@ _SERVICE: dict[str, object] = {
         },
         "token": {"credential": "probe.token", "owner": "4321", "mode": "0440"},
     },
+    "health": {"command": "true", "interval": "1s"},
     "restart": "no",
     "stop_timeout": "1s",
 }
 
 
-def _seen(host: Host, file: str) -> list[str]:
+def _seen(host: Host, engine: str, file: str) -> list[str]:
     shell = 'cat "$1"; stat --format="%u:%g %a" "$1"; : >"$1"'
-    done = host.run("podman", "exec", "probe", "sh", "-c", shell, "sh", file, check=False)
+    done = host.run(engine, "exec", "probe", "sh", "-c", shell, "sh", file, check=False)
     assert "Read-only file system" in done.stderr
     return done.stdout.splitlines()
 
@@ -43,10 +44,11 @@ def _fails(host: Host) -> str:
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("target", ["el9", "el9-podman"])
+@pytest.mark.parametrize("target", ["el9", "el9-podman", "el9-docker"])
 def test_a_key_in_a_file_and_a_token_as_a_credential(
     host: Host, tmp_path: Path, target: str
 ) -> None:
+    engine = "docker" if target.endswith("-docker") else "podman"
     store = ContentStore(tmp_path / "store", Layers())
     stored = store_image(store, "secrets")
     built = [
@@ -73,10 +75,10 @@ def test_a_key_in_a_file_and_a_token_as_a_credential(
     host.run("systemctl", "daemon-reload")
     host.run("systemctl", "start", "probe")
 
-    assert _seen(host, "/etc/probe/key.pem") == [_KEY + "4321:4322 400"]
-    assert _seen(host, "/run/secrets/token") == [_TOKEN + "4321:4321 440"]
-    shown = host.run("podman", "inspect", "probe").stdout
-    shown += host.run("podman", "image", "inspect", stored.id).stdout
+    assert _seen(host, engine, "/etc/probe/key.pem") == [_KEY + "4321:4322 400"]
+    assert _seen(host, engine, "/run/secrets/token") == [_TOKEN + "4321:4321 440"]
+    shown = host.run(engine, "inspect", "probe").stdout
+    shown += host.run(engine, "image", "inspect", stored.id).stdout
     shown += host.run("systemctl", "show", "probe").stdout
     files = host.run("rpm", "--query", "--list", "probe-container").stdout.split()
     packaged = b"".join(host.path(f).read_bytes() for f in files if host.path(f).is_file())
@@ -86,13 +88,23 @@ def test_a_key_in_a_file_and_a_token_as_a_credential(
     mode = host.path("/run/probe-secrets").stat().st_mode
     assert mode & 0o777 == 0o700
 
+    # Encrypted with the host's key.
+    encrypt = ["systemd-creds", "encrypt", "--with-key=host", "--name=probe.token"]
+    host.run(*encrypt, "-", "/srv/token.encrypted", stdin="an encrypted token")
+    (dropins / "token.conf").write_text(
+        "[Service]\nLoadCredentialEncrypted=probe.token:/srv/token.encrypted\n"
+    )
+    host.run("systemctl", "daemon-reload")
+    host.run("systemctl", "restart", "probe")
+    assert _seen(host, engine, "/run/secrets/token") == ["an encrypted token4321:4321 440"]
+
     # The token that the host keeps for all units, after a restart.
     (dropins / "token.conf").unlink()
     host.path("/etc/credstore").mkdir(exist_ok=True)
     host.path("/etc/credstore/probe.token").write_text("another token")
     host.run("systemctl", "daemon-reload")
     host.run("systemctl", "restart", "probe")
-    assert _seen(host, "/run/secrets/token") == ["another token4321:4321 440"]
+    assert _seen(host, engine, "/run/secrets/token") == ["another token4321:4321 440"]
 
     host.run("systemctl", "stop", "probe")
     assert not host.path("/run/probe-secrets").exists()

@@ -91,7 +91,7 @@ def _break(images: Path) -> None:
     for service in SERVICES:
         (images / service.name / "container-assets/version/name").write_text("third\n")
     (images / "redis/container-assets/healthcheck").write_text("#!/bin/sh\nexit 1\n")
-    _append(images / "redis/image.yaml", "    start_timeout: 8s\n")
+    _append(images / "redis/image.yaml", "    start_timeout: 10s\n")
     (images / "squid/container-assets/entrypoint").write_text("#!/bin/sh\nexit 3\n")
     _append(images / "postgresql/Dockerfile", 'ENTRYPOINT ["misspelt"]\n')
 

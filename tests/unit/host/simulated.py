@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -61,6 +62,9 @@ class Simulated:
     system: str = "running"
     canceled: bool = False
     """Whether starts are, by whoever stops the service or the host."""
+
+    tried: int = 0
+    """When the unit was last started, in microseconds, or 0."""
 
     held: str = ""
     """The image in the unit that systemd has read."""
@@ -137,6 +141,7 @@ class Simulated:
                 }
             ],
             "services": ["probe"],
+            "volumes": ["probe-data", "probe-never-used"],
             "units": self.units,
             "runs": self.runs(version),
             **({"archive": "image.tar.zst"} if self.archived else {}),
@@ -164,13 +169,15 @@ class Simulated:
     def boot(self) -> None:
         """What is in memory is gone, and the service is started."""
         self.die_at = -1
-        self._end()
+        self.end()
         self._reload()
         self._start()
 
     def __call__(self, argv: Sequence[str]) -> Done:
         self._begin(argv)
         program, *words = [word for word in argv if not word.startswith("--quiet")]
+        if program == "systemd-run":
+            return Done(0)
         return getattr(self, f"_{program}")(words)
 
     def feed(self, argv: Sequence[str], write: Write) -> Done:
@@ -220,6 +227,8 @@ class Simulated:
             if self.units == "quadlet":
                 return Done(0, f"ExecStart=podman run {self.held}\nEnvironment=\n")
             return Done(0, f"ExecStart={self.units} run ${{CONTAINERPKG_IMAGE}}\n{variable}")
+        elif verb == "show" and "InactiveExit" in names[0]:
+            return Done(0, f"InactiveExitTimestampMonotonic={self.tried}\n")
         elif verb == "show":
             load = "loaded" if self.held else "not-found"
             return Done(0, f"LoadState={load}\nActiveState={self.unit}\nSubState=any\n")
@@ -235,15 +244,15 @@ class Simulated:
         elif verb == "is-system-running":
             return Done(0, self.system + "\n")
         elif verb in ("start", "restart") and self.canceled:
-            self._end()
+            self.end()
             return Done(1, "", "Job for probe.service canceled.\n")
         elif verb in ("start", "restart"):
             if verb == "restart":
-                self._end()
+                self.end()
             if self.unit != "active" and not self._start():
                 return Done(1, "", "Job for probe.service failed.\nSee more.\n")
-        elif verb == "stop":
-            self._end()
+        elif verb == "stop" and "probe.service" in names:
+            self.end()
         elif verb == "reset-failed":
             self.unit = self.unit.replace("failed", "inactive")
         return Done(0)
@@ -275,10 +284,12 @@ class Simulated:
             self.podman.pull(self.installed)
         return True
 
-    def _end(self) -> None:
+    def end(self) -> None:
+        """The service is not there any more."""
         self.unit, self.engine.container = "inactive", None
 
     def _start(self) -> bool:
+        self.tried = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
         if self.units == "quadlet":
             ready = not self.installed or self._load_by_quadlet()
         else:
@@ -293,7 +304,7 @@ class Simulated:
             healthy = self._host_program("wait-healthy", "probe", MAINPID="")
         good = bool(version) and healthy
         if not good:
-            self._end()
+            self.end()
         self.unit = "active" if good else "failed"
         return good
 
@@ -335,7 +346,8 @@ class Simulated:
 def changing(calls: list[str]) -> list[str]:
     """Those of ``calls`` that change something."""
     asking = (
-        r"systemctl (show|is-enabled|is-system-running)|podman (--version|ps|info|\w+ inspect)"
-        r"|docker (version|info|image ls|\w+ inspect)|rpm --(eval|query)"
+        r"systemctl (show|is-enabled|is-system-running)"
+        r"|podman (--version|ps|info|volume ls|\w+ inspect)"
+        r"|docker (version|info|image ls|volume ls|\w+ inspect)|rpm --(eval|query)"
     )
     return [call for call in calls if not re.match(asking, call)]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from containerpkg_host.explaining import explain
-from containerpkg_host.host import Host
+from containerpkg_host.host import Host, write_whole
 from containerpkg_host.layout import Layout
 from containerpkg_host.space import SpaceFinding, find_space
 
@@ -22,6 +22,7 @@ LAYOUT = Layout(
     services=(),
     units="quadlet",
     runs="example/probe@sha256:1",
+    volumes=(),
     archive="",
     neighbours=(),
 )
@@ -87,3 +88,12 @@ def test_folders_on_one_file_system_share_its_room(tmp_path: Path) -> None:
         ("/var/a/b", (1 << 60) + 5, False),
     ]
     assert all(0 < one.free <= status.f_blocks * status.f_frsize for one in found)
+
+
+def test_a_full_disk_is_named_and_nothing_stays_beside(tmp_path: Path) -> None:
+    path = tmp_path / "name"
+    path.write_text("old")
+    (tmp_path / f".name.{os.getpid()}").symlink_to("/dev/full")
+    with pytest.raises(OSError, match=f"No space left on device: '{path}'"):
+        write_whole(path, "new")
+    assert [(one.name, one.read_text()) for one in tmp_path.iterdir()] == [("name", "old")]

@@ -215,14 +215,22 @@ def test_a_service_that_is_stopped_during_its_restart_stays_so(site: Simulated) 
     assert (site.unit, site.files()) == ("inactive", {})
 
 
-def test_removal_stops_what_runs_and_leaves_nothing(site: Simulated) -> None:
+def test_removal_stops_what_runs_and_leaves_nothing(
+    site: Simulated, capsys: pytest.CaptureFixture[str]
+) -> None:
     site.calls.clear()
-    before_removal(site.host, [f"/{IMAGE}", f"{HOME}/oci-layout"])
+    capsys.readouterr()
+    before_removal(site.host, engines(site.host), [f"/{IMAGE}", f"{HOME}/oci-layout"])
     plain = site.units != "quadlet"
     assert site.changes() == [
         "systemctl stop probe.service",
         *(["systemctl --quiet --no-reload disable probe.service"] if plain else []),
     ]
+    name = site.engine.name
+    assert capsys.readouterr().err == (
+        f"containerpkg-host: the data of probe-container stays in {name}, in the volume "
+        f"probe-data; '{name} volume rm probe-data' removes it for good\n"
+    )
     site.remove()
     assert run(site) == 0
     assert (site.unit, site.enabled) == ("inactive", False)
@@ -231,8 +239,27 @@ def test_removal_stops_what_runs_and_leaves_nothing(site: Simulated) -> None:
     assert [path for kind in kinds for path in (site.host.state / kind).glob("*")] == []
 
 
+def test_the_removal_of_our_own_package_leaves_nothing_but_what_is_installed(
+    site: Simulated,
+) -> None:
+    (site.root / "run/systemd/system").mkdir(parents=True)
+    site.calls.clear()
+    assert main(["leave"], site.host) == 0
+    assert site.changes() == ["systemctl stop containerpkg-sync.service"]
+    assert (site.running, set(site.engine.images)) == ("A", {"A"})
+
+    before_removal(site.host, engines(site.host), [f"/{IMAGE}"])
+    site.remove()
+    site.calls.clear()
+    assert main(["leave"], site.host) == 0
+    erased = [call for call in site.changes() if "containerpkg-leave" in call]
+    assert [call.split()[-1] for call in erased] == list(layers(site, "A"))
+    assert site.engine.images == {}
+    assert list(site.host.state.iterdir()) == []
+
+
 def test_the_removal_of_one_of_two_versions_interrupts_only(site: Simulated) -> None:
-    before_removal(site.host, [f"/{IMAGE}"])
+    before_removal(site.host, engines(site.host), [f"/{IMAGE}"])
     assert (site.unit, site.enabled) == ("inactive", False)
     assert run(site) == 0
     assert (site.unit, site.running) == ("active", "A")
@@ -243,7 +270,7 @@ def test_the_removal_of_one_of_two_versions_interrupts_only(site: Simulated) -> 
 def test_a_removal_that_is_an_update_stops_nothing(site: Simulated) -> None:
     site.install("B")
     site.calls.clear()
-    before_removal(site.host, [f"/{IMAGE}"])
+    before_removal(site.host, engines(site.host), [f"/{IMAGE}"])
     assert site.changes() == []
 
 
@@ -263,7 +290,7 @@ def test_presets_are_applied_once_in_the_life_of_a_package(
     site.install("B")
     assert (run(site), site.changes(), site.enabled) == (0, [], chosen)
 
-    before_removal(site.host, [f"/{IMAGE}"])
+    before_removal(site.host, engines(site.host), [f"/{IMAGE}"])
     site.remove()
     run(site)
     site.install("B")
@@ -306,8 +333,8 @@ def test_what_docker_has_is_not_forgotten_while_it_does_not_answer(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     site = make(tmp_path, "docker")
-    site._end()
-    before_removal(site.host, [f"/{IMAGE}"])
+    site.end()
+    before_removal(site.host, engines(site.host), [f"/{IMAGE}"])
     site.remove()
     site.docker.answers = False
     assert (run(site), site.changes()) == (
@@ -321,6 +348,19 @@ def test_what_docker_has_is_not_forgotten_while_it_does_not_answer(
         [f"docker image rm {kept('A')}", f"docker image rm {REFERENCE}"],
     )
     assert site.docker.images == {}
+
+
+def test_an_update_while_docker_is_stopped_is_up_to_the_next_start(tmp_path: Path) -> None:
+    site = make(tmp_path, "docker")
+    site.end()
+    site.docker.answers = False
+    site.install("B")
+    assert (run(site), site.changes()) == (0, [])
+    assert set(site.docker.images) == {"A"}
+    site.docker.answers = True
+    site.boot()
+    assert (run(site), site.changes()) == (0, [f"docker image rm {kept('A')}"])
+    assert (site.running, set(site.docker.images)) == ("B", {"B"})
 
 
 def test_check_tells_of_a_service_that_is_held_back(

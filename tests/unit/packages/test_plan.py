@@ -305,7 +305,8 @@ def test_the_files_of_an_image_with_a_service() -> None:
   ],
   "services": [
     "redis"
-  ]
+  ],
+  "volumes": []
 }
 """
     )
@@ -539,7 +540,8 @@ def test_an_archive_is_all_there_is_of_an_image(
   ],
   "services": [
     "redis"
-  ]
+  ],
+  "volumes": []
 }}
 """
     )

@@ -23,6 +23,7 @@ def _shown(file: PackageFile) -> str:
 def test_what_is_in_the_package() -> None:
     plan = plan_runtime("20260102030405")
     assert re.fullmatch(r"containerpkg-runtime-.*-1\.20260102030405\.noarch", str(plan.nevra))
+    assert plan.payload == "w1.gzdio"
     assert [
         _shown(file) for file in plan.files if "/host/containerpkg_host/" not in file.target
     ] == [

@@ -20,9 +20,7 @@ machine to machine. The status is 1 if an aim is missed.
 from __future__ import annotations
 
 import argparse
-import datetime
 import os
-import platform
 import shutil
 import statistics
 import subprocess
@@ -36,6 +34,7 @@ from pathlib import Path
 
 import psutil
 from content import write_tree
+from report import Row, at_most, machine_facts, note, output_of, render_table
 
 NAMESPACE = "bench.invalid/containerpkg"
 VERSION = "1.0"
@@ -314,22 +313,8 @@ def scratch(bench: Bench) -> Iterator[Path]:
 # ------------------------------------------------------------------ the table
 
 
-@dataclass(frozen=True, kw_only=True)
-class Row:
-    """One line of the table: what, its value as text, the aim as text and whether it is met."""
-
-    what: str
-    value: str
-    aim: str = ""
-    met: bool | None = None
-
-
 def plan_table(figures: Figures) -> tuple[Row, ...]:
     """The comparisons that the aims speak of, then the figures they come from."""
-
-    def at_most(what: str, value: float, limit: float, unit: str) -> Row:
-        aim = f"at most {limit:g} {unit}"
-        return Row(what=what, value=f"{value:.2f} {unit}", aim=aim, met=value <= limit)
 
     def at_least(what: str, value: float, limit: float) -> Row:
         return Row(
@@ -372,37 +357,12 @@ def plan_table(figures: Figures) -> tuple[Row, ...]:
     )
 
 
-def render_table(rows: Sequence[Row], facts: Mapping[str, str]) -> str:
-    """The table in Markdown, the machine below it."""
-    marks = {True: "yes", False: "**no**", None: ""}
-    cells = [
-        ("", "measured", "aim", "met"),
-        *((r.what, r.value, r.aim, marks[r.met]) for r in rows),
-    ]
-    widths = [max(len(row[column]) for row in cells) for column in range(4)]
-    lines = [
-        "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |"
-        for row in cells
-    ]
-    lines.insert(1, "| " + " | ".join("-" * width for width in widths) + " |")
-    return "\n".join((*lines, "", *(f"{name}: {fact}  " for name, fact in facts.items())))
-
-
-def machine_facts(bench: Bench, *, rounds: int, quick: bool) -> dict[str, str]:
+def run_facts(bench: Bench, *, rounds: int, quick: bool) -> dict[str, str]:
     """What a reader has to know of the machine and the run."""
-    models = [
-        line.partition(":")[2].strip()
-        for line in Path("/proc/cpuinfo").read_text().splitlines()
-        if line.startswith("model name")
-    ]
     engine = "{{.Server.Version}} ({{.Client.Version}} client)"
     manner = f"medians of {rounds}" + (", peers with one image times ten" if quick else "")
     return {
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "processor": f"{models[0] if models else platform.machine()}, {os.cpu_count()} cores",
-        "memory": f"{psutil.virtual_memory().total / 2**30:.0f} GiB",
-        "disk": disk_of(bench.work),
-        "system": f"{platform.freedesktop_os_release()['PRETTY_NAME']}, Linux {platform.release()}",
+        **machine_facts(bench.work),
         "Docker Engine": output_of("docker", "version", "--format", engine),
         "rpmbuild": output_of("rpmbuild", "--version"),
         "nfpm": nfpm_version(bench),
@@ -415,27 +375,6 @@ def nfpm_version(bench: Bench) -> str:
     """The version that nfpm says it has."""
     lines = output_of(bench.nfpm, "--version").splitlines()
     return next((line.split()[-1] for line in lines if "ersion" in line), "unknown")
-
-
-def disk_of(folder: Path) -> str:
-    """File system and block device below a folder."""
-    mounts = [
-        mount
-        for mount in psutil.disk_partitions(all=True)
-        if folder.resolve().is_relative_to(mount.mountpoint)
-    ]
-    mount = max(mounts, key=lambda found: len(found.mountpoint))
-    return f"{mount.fstype} on {mount.device}"
-
-
-def output_of(*argv: str) -> str:
-    """What a program prints, without the space around it."""
-    return subprocess.run(argv, capture_output=True, text=True, check=True).stdout.strip()
-
-
-def note(text: str) -> None:
-    """Say on standard error what is going on."""
-    print(text, file=sys.stderr, flush=True)
 
 
 # ------------------------------------------------------------------ the command line
@@ -462,7 +401,7 @@ def main() -> int:
         try:
             prepare(bench)
             figures = measure(bench, rounds=arguments.rounds, quick=arguments.quick)
-            facts = machine_facts(bench, rounds=arguments.rounds, quick=arguments.quick)
+            facts = run_facts(bench, rounds=arguments.rounds, quick=arguments.quick)
         finally:
             remove_images(bench)
     rows = plan_table(figures)

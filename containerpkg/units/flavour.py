@@ -71,7 +71,9 @@ def render_units(
         case "podman":
             runs: plain.Podman | plain.Docker = plain.Podman(pinned=pinned)
         case "docker":
-            runs = plain.Docker(pinned=pinned, version=engine, systemd=systemd)
+            runs = plain.Docker(
+                pinned=pinned, ids=(image_id, digest), version=engine, systemd=systemd
+            )
         case _:
             assert_never(flavour)
     return plain.render_units(
@@ -80,6 +82,7 @@ def render_units(
         engine=runs,
         summary=summary,
         package=package,
+        reference=f"{repository}:{tag}",
         project=project,
     )
 

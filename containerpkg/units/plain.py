@@ -69,11 +69,13 @@ class Podman:
 class Docker:
     """Docker of some ``version`` (major, minor) and newer; ``pinned`` is a tag or the image ID.
 
+    ``ids`` is what docker may call the image, in its older store and in containerd's.
     ``systemd`` is the oldest that must understand the units.
     """
 
     name: ClassVar[str] = "docker"
     pinned: str
+    ids: tuple[str, str]
     version: tuple[int, int]
     systemd: int
 
@@ -113,9 +115,12 @@ def render_units(
     engine: Podman | Docker,
     summary: str,
     package: str,
+    reference: str,
     project: Path | None = None,
 ) -> tuple[UnitFile, ...]:
     """The files that make units of an image's services, sorted by path.
+
+    ``reference`` is ``REPOSITORY:TAG``, what people call the image.
 
     Raises :class:`PackageError` for a value that no unit can carry.
     """
@@ -126,6 +131,7 @@ def render_units(
                 **common_values(name, service, summary=summary),
                 **_values(image, name, service, engine),
                 "package": systemd.setting(package),
+                "reference": argument(reference),
             }
         except PackageError as error:
             raise PackageError(f"service '{name}': {error.message}", hint=error.hint) from error
@@ -147,6 +153,7 @@ def _values(image: str, name: str, service: Service, engine: Podman | Docker) ->
         "host": argument(HOST),
         "image": systemd.names([image]),
         "pinned": systemd.setting(engine.pinned),
+        "ids": words(engine.ids) if isinstance(engine, Docker) else None,
         "mounts": systemd.paths(mount.source for mount in service.mounts),
         "options": [words([option]) for option in _options(image, name, service, engine)],
         "command": words(service.command),

@@ -4,7 +4,6 @@ A blob's name is its SHA-256. Hashing takes a second for some hundred megabytes,
 right is remembered with the file's inode, size and times: whoever writes to it changes its ctime.
 """
 
-import hashlib
 from pathlib import Path
 from typing import List, NamedTuple, Tuple
 
@@ -97,6 +96,8 @@ def _read(path: Path) -> str:
 
 
 def _sha256(path: Path) -> str:
+    import hashlib  # it brings OpenSSL, and mostly nothing is hashed
+
     found = hashlib.sha256()
     with path.open("rb") as file:
         for piece in iter(lambda: file.read(_CHUNK), b""):

@@ -5,25 +5,14 @@ import os
 import sys
 from typing import List, Optional
 
-from containerpkg_host import (
-    checking,
-    explaining,
-    holdback,
-    journal,
-    loading,
-    presets,
-    removal,
-    sync,
-    systemd,
-    waiting,
-)
+from containerpkg_host import journal
 from containerpkg_host.engine import Engine
 from containerpkg_host.engines import Engines, engines
 from containerpkg_host.errors import HostProblem, WrongUsage
 from containerpkg_host.host import Host
 from containerpkg_host.layout import Layout, find_layout, load_layouts
-from containerpkg_host.space import find_space, needs
-from containerpkg_host.state import State
+
+# What else a verb needs it imports itself: while a unit waits for one, its service is down.
 
 _DESCRIPTION = "What containerpkg does on a host; containerpkg-host(8) is its manual."
 
@@ -72,6 +61,8 @@ def main(arguments: Optional[List[str]] = None, host: Optional[Host] = None) -> 
 def _run(chosen: argparse.Namespace, host: Host) -> int:
     both = engines(host)
     if chosen.verb == "check":
+        from containerpkg_host import checking
+
         report = checking.check(host, both)
         print(checking.render_json(report) if chosen.json else checking.render_text(report))
         return 0 if report.ok else 1
@@ -79,6 +70,8 @@ def _run(chosen: argparse.Namespace, host: Host) -> int:
         layout = find_layout(host, chosen.image)
         _verify(host, both.of(layout), layout)
     elif chosen.verb == "load":
+        from containerpkg_host import loading
+
         layout = find_layout(host, chosen.image)
         if chosen.service:
             loading.make_ready(host, both.of(layout), layout, chosen.service)
@@ -88,23 +81,37 @@ def _run(chosen: argparse.Namespace, host: Host) -> int:
         layout = find_layout(host, chosen.image)
         _explain(host, both.of(layout), layout)
     elif chosen.verb == "wait-healthy":
+        from containerpkg_host import waiting
+
         waiting.wait_healthy(both.docker, chosen.service, os.environ.get("MAINPID", ""))
     elif chosen.verb == "sync":
+        from containerpkg_host import sync
+
         return 1 if sync.sync(host, both) else 0
     elif chosen.verb == "retry":
         return _retry(host, both, chosen.service)
     elif chosen.verb == "after-installation":
+        from containerpkg_host import presets
+
         presets.apply(host, load_layouts(host)[0])
     elif chosen.verb == "before-removal":
+        from containerpkg_host import removal
+
         removal.before_removal(host, both, sys.stdin.read().splitlines())
     elif chosen.verb == "after-removal":
+        from containerpkg_host import removal
+
         removal.stop_gone(host, both, load_layouts(host)[0])
     elif chosen.verb == "leave":
+        from containerpkg_host import removal
+
         removal.leave(host, both)
     return 0
 
 
 def _verify(host: Host, engine: Engine, layout: Layout) -> None:
+    from containerpkg_host import loading
+
     try:
         loading.verify(host, engine, layout)
     except HostProblem as problem:
@@ -113,6 +120,9 @@ def _verify(host: Host, engine: Engine, layout: Layout) -> None:
 
 
 def _explain(host: Host, engine: Engine, layout: Layout) -> None:
+    from containerpkg_host import explaining
+    from containerpkg_host.space import find_space, needs
+
     space = find_space(host, needs(engine, [layout]))
     why = explaining.explain(layout, engine.name, space, os.environ)
     if why:
@@ -121,6 +131,9 @@ def _explain(host: Host, engine: Engine, layout: Layout) -> None:
 
 
 def _retry(host: Host, both: Engines, service: str) -> int:
+    from containerpkg_host import holdback, sync, systemd
+    from containerpkg_host.state import State
+
     state = State(host)
     if service not in state.rollbacks():
         held = ", ".join(sorted(state.rollbacks())) or "none"

@@ -3,7 +3,6 @@
 import json
 from typing import IO, Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
-from containerpkg_host import stream
 from containerpkg_host.door import Done
 from containerpkg_host.engine import Container, Engine, LocalImage, parsed, whole_id
 from containerpkg_host.host import Host
@@ -58,6 +57,8 @@ class Docker(Engine):
         return self._feed(layout, 0) if done.status and left_out else done
 
     def _feed(self, layout: Layout, left_out: int) -> Done:
+        from containerpkg_host import stream  # with tarfile, and mostly nothing is loaded
+
         def write(file: "IO[bytes]") -> None:
             stream.write(file, self._host.blobs, layout, left_out)
 

@@ -3,7 +3,6 @@
 import os
 import signal
 import subprocess
-import tempfile
 from typing import IO, Callable, NamedTuple, Sequence
 
 
@@ -56,6 +55,8 @@ def feed(argv: Sequence[str], write: Write) -> Done:
     What ``write`` raises ends the program and is raised again, but for a program that stops
     reading: its status says why.
     """
+    import tempfile  # slow, and few programs are fed
+
     with tempfile.TemporaryFile() as said:
         try:
             process = subprocess.Popen(

@@ -1,8 +1,6 @@
 """Tells what happens: to the journal with its importance, or to a person at a terminal."""
 
 import os
-import socket
-import struct
 import sys
 from typing import Dict, Iterable
 
@@ -51,6 +49,8 @@ def _tell(priority: int, message: str) -> None:
 
 def encode(fields: Dict[str, str]) -> bytes:
     """Fields as journald takes them, see https://systemd.io/JOURNAL_NATIVE_PROTOCOL/."""
+    import struct  # as socket below: most runs tell nothing to a unit
+
     parts = []
     for name, value in fields.items():
         data = value.encode("utf-8", "replace")
@@ -62,6 +62,8 @@ def encode(fields: Dict[str, str]) -> bytes:
 
 
 def _send(fields: Dict[str, str]) -> None:
+    import socket
+
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as journal:
             journal.sendto(encode(fields), _SOCKET)

@@ -61,7 +61,8 @@ Environment=CONTAINERPKG_OPTIONS=
 Delegate=yes
 KillMode=mixed
 # Copies the image from this host's disk into podman unless it is there; no registry is asked.
-ExecStartPre=/usr/libexec/containerpkg/containerpkg-host load --for redis redis
+ExecStartPre=/bin/sh -c '/usr/bin/podman image exists "$$CONTAINERPKG_IMAGE" || exec "$$@"' sh \\
+  /usr/libexec/containerpkg/containerpkg-host load --for redis redis
 ExecStartPre=/usr/bin/podman network create --ignore backend
 # podman wants the file to be there; an administrator may have removed it.
 ExecStartPre=-/bin/sh -c 'umask 0137 && : >> "$$1"' sh /etc/sysconfig/redis
@@ -101,6 +102,8 @@ ExecStart=/usr/bin/podman run \\
   --security-opt=no-new-privileges \\
   --stop-timeout=10 \\
   $CONTAINERPKG_OPTIONS ${CONTAINERPKG_IMAGE} redis-server --requirepass "a b $$HOME %%n"
+# For people: the tag names what was started last. Not before, as nobody is served meanwhile.
+ExecStartPost=-/usr/bin/podman tag ${CONTAINERPKG_IMAGE} quay.io/foreman/redis:1.0
 ExecStop=/usr/bin/podman rm --volumes --force --ignore redis
 ExecStopPost=-/usr/bin/podman rm --volumes --force --ignore redis
 Restart=always
@@ -163,8 +166,14 @@ ProtectKernelLogs=yes
 ProtectClock=yes
 ProcSubset=pid
 ProtectProc=invisible
-# Copies the image from this host's disk into docker unless it is there; no registry is asked.
-ExecStartPre=/usr/libexec/containerpkg/containerpkg-host load --for redis redis
+# Copies the image from this host's disk into docker unless it is there, and removes what a crash
+# has left; no registry is asked.
+ExecStartPre=/bin/sh -c ' \\
+  case $$(/usr/bin/docker image inspect --format="{{.Id}}" "$$CONTAINERPKG_IMAGE" 2>&1) in \\
+    "$$1" | "$$2") /usr/bin/docker container inspect "$$3" > /dev/null 2>&1 || exit 0 ;; \\
+  esac; \\
+  shift 3; exec "$$@"' sh sha256:bbb* sha256:aaa* redis \\
+  /usr/libexec/containerpkg/containerpkg-host load --for redis redis
 # It may be there.
 ExecStartPre=-/usr/bin/docker network create backend
 # docker wants the file to be there; an administrator may have removed it.
@@ -203,10 +212,14 @@ ExecStart=/usr/bin/docker run \\
   --stop-timeout=10 \\
   $CONTAINERPKG_OPTIONS ${CONTAINERPKG_IMAGE} redis-server --requirepass "a b $$HOME %%n"
 ExecStartPost=/usr/libexec/containerpkg/containerpkg-host wait-healthy redis
+# For people: the tag names what was started last. Not before, as nobody is served meanwhile.
+ExecStartPost=-/usr/bin/docker tag ${CONTAINERPKG_IMAGE} quay.io/foreman/redis:1.0
 ExecStop=-/usr/bin/docker stop redis
-# What a client that was killed leaves behind. Only the unit's own: another's may have the name.
+# What a client that was killed, or got no answer, leaves behind; one that was told of the end has
+# waited for the removal too. Only the unit's own: another's may have the name.
 # While docker is down its socket keeps who asks waiting, and docker waits for the end of this unit.
 ExecStopPost=-/bin/sh -c ' \\
+  case $$EXIT_CODE/$$EXIT_STATUS in exited/12?) ;; exited/*) exit ;; esac; \\
   systemctl --quiet is-active docker.service || exit 0; \\
   ids=$$(/usr/bin/docker ps --all --quiet --filter=label=containerpkg.unit=$$1); \\
   [ -z "$$ids" ] || exec /usr/bin/docker rm --force --volumes $$ids' sh %n
@@ -253,7 +266,8 @@ Environment=CONTAINERPKG_OPTIONS=
 Delegate=yes
 KillMode=mixed
 # Copies the image from this host's disk into podman unless it is there; no registry is asked.
-ExecStartPre=/usr/libexec/containerpkg/containerpkg-host load --for migrate redis
+ExecStartPre=/bin/sh -c '/usr/bin/podman image exists "$$CONTAINERPKG_IMAGE" || exec "$$@"' sh \\
+  /usr/libexec/containerpkg/containerpkg-host load --for migrate redis
 # podman wants the file to be there; an administrator may have removed it.
 ExecStartPre=-/bin/sh -c 'umask 0137 && : >> "$$1"' sh /etc/sysconfig/migrate
 ExecStart=/usr/bin/podman run \\
@@ -272,6 +286,8 @@ ExecStart=/usr/bin/podman run \\
   --security-opt=no-new-privileges \\
   --stop-timeout=90 \\
   $CONTAINERPKG_OPTIONS ${CONTAINERPKG_IMAGE}
+# For people: the tag names what was started last. Not before, as nobody is served meanwhile.
+ExecStartPost=-/usr/bin/podman tag ${CONTAINERPKG_IMAGE} quay.io/foreman/redis:1.0
 ExecStopPost=-/usr/bin/podman rm --volumes --force --ignore migrate
 Restart=no
 TimeoutStartSec=3600
@@ -330,8 +346,14 @@ ProtectKernelLogs=yes
 ProtectClock=yes
 ProcSubset=pid
 ProtectProc=invisible
-# Copies the image from this host's disk into docker unless it is there; no registry is asked.
-ExecStartPre=/usr/libexec/containerpkg/containerpkg-host load --for migrate redis
+# Copies the image from this host's disk into docker unless it is there, and removes what a crash
+# has left; no registry is asked.
+ExecStartPre=/bin/sh -c ' \\
+  case $$(/usr/bin/docker image inspect --format="{{.Id}}" "$$CONTAINERPKG_IMAGE" 2>&1) in \\
+    "$$1" | "$$2") /usr/bin/docker container inspect "$$3" > /dev/null 2>&1 || exit 0 ;; \\
+  esac; \\
+  shift 3; exec "$$@"' sh sha256:bbb* sha256:aaa* migrate \\
+  /usr/libexec/containerpkg/containerpkg-host load --for migrate redis
 # docker wants the file to be there; an administrator may have removed it.
 ExecStartPre=-/bin/sh -c 'umask 0137 && : >> "$$1"' sh /etc/sysconfig/migrate
 ExecStart=/usr/bin/docker run \\
@@ -349,9 +371,13 @@ ExecStart=/usr/bin/docker run \\
   --security-opt=no-new-privileges \\
   --stop-timeout=90 \\
   $CONTAINERPKG_OPTIONS ${CONTAINERPKG_IMAGE}
-# What a client that was killed leaves behind. Only the unit's own: another's may have the name.
+# For people: the tag names what was started last. Not before, as nobody is served meanwhile.
+ExecStartPost=-/usr/bin/docker tag ${CONTAINERPKG_IMAGE} quay.io/foreman/redis:1.0
+# What a client that was killed, or got no answer, leaves behind; one that was told of the end has
+# waited for the removal too. Only the unit's own: another's may have the name.
 # While docker is down its socket keeps who asks waiting, and docker waits for the end of this unit.
 ExecStopPost=-/bin/sh -c ' \\
+  case $$EXIT_CODE/$$EXIT_STATUS in exited/12?) ;; exited/*) exit ;; esac; \\
   systemctl --quiet is-active docker.service || exit 0; \\
   ids=$$(/usr/bin/docker ps --all --quiet --filter=label=containerpkg.unit=$$1); \\
   [ -z "$$ids" ] || exec /usr/bin/docker rm --force --volumes $$ids' sh %n
@@ -402,7 +428,7 @@ def test_a_service_without_a_check_is_started_when_its_container_is() -> None:
     podman = units("podman", service)[f"{SYSTEM}redis.service"]
     docker = units("docker", service)[f"{SYSTEM}redis.service"]
     assert "  --sdnotify=conmon \\\n" in podman
-    assert "ExecStartPost" not in podman + docker
+    assert "wait-healthy" not in podman + docker
     assert "[Install]" not in podman + docker
     assert "--read-only" not in podman + docker
 

@@ -162,8 +162,8 @@ StopTimeout=10
 [Service]
 # podman wants the file to be there; an administrator may have removed it.
 ExecStartPre=-/bin/sh -c 'umask 0137 && : >> "$$1"' sh /etc/sysconfig/redis
-# For people: the tag names what was started last.
-ExecStartPre=-/usr/bin/podman tag quay.io/foreman/redis@sha256:aaa* quay.io/foreman/redis:1.0
+# For people: the tag names what was started last. Not before, as nobody is served meanwhile.
+ExecStartPost=-/usr/bin/podman tag quay.io/foreman/redis@sha256:aaa* quay.io/foreman/redis:1.0
 Restart=always
 TimeoutStartSec=300
 # Podman ends the container itself at 10 seconds; systemd gives it time to clean up.
@@ -236,8 +236,8 @@ StopTimeout=90
 [Service]
 # podman wants the file to be there; an administrator may have removed it.
 ExecStartPre=-/bin/sh -c 'umask 0137 && : >> "$$1"' sh /etc/sysconfig/redis-migrate
-# For people: the tag names what was started last.
-ExecStartPre=-/usr/bin/podman tag quay.io/foreman/redis@sha256:aaa* quay.io/foreman/redis:1.0
+# For people: the tag names what was started last. Not before, as nobody is served meanwhile.
+ExecStartPost=-/usr/bin/podman tag quay.io/foreman/redis@sha256:aaa* quay.io/foreman/redis:1.0
 Type=oneshot
 RemainAfterExit=yes
 Restart=no
@@ -331,8 +331,8 @@ PodmanArgs=--stop-timeout=90
 [Service]
 # podman wants the file to be there; an administrator may have removed it.
 ExecStartPre=-/bin/sh -c 'umask 0137 && : >> "$$1"' sh /etc/sysconfig/redis
-# For people: the tag names what was started last.
-ExecStartPre=-/usr/bin/podman tag quay.io/foreman/redis@sha256:aaa* quay.io/foreman/redis:1.0
+# For people: the tag names what was started last. Not before, as nobody is served meanwhile.
+ExecStartPost=-/usr/bin/podman tag quay.io/foreman/redis@sha256:aaa* quay.io/foreman/redis:1.0
 Restart=on-failure
 TimeoutStartSec=900
 # Podman ends the container itself at 90 seconds; systemd gives it time to clean up.

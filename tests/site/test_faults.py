@@ -218,8 +218,9 @@ class Site:
         if self.flavour == QUADLET:
             jobs = self.host.run("systemctl", "list-jobs", "--plain", "--no-legend").stdout
             return any(line.split()[1:] == _WAITING for line in jobs.splitlines())
-        # A line with an arrow is of one who waits for a lock.
-        return re.search(r"-> FLOCK ", self.host.run("cat", "/proc/locks").stdout) is not None
+        # It has begun, and what it asks the engine is not answered before that is thawed.
+        argv = ["systemctl", "show", "--property=SubState", "--value", "other"]
+        return self.host.run(*argv).stdout == "start-pre\n"
 
     def thaw(self) -> None:
         cgroup = f"/sys/fs/cgroup/system.slice/{self.flavour.loader}.service"

@@ -74,16 +74,17 @@ class Signer:
             self.sign_file(Path(folder) / "proof")
 
     def sign_package(self, package: Path) -> None:
-        """Put a signature into the package, in place of one that it has.
+        """Put a signature into the package, in place of any that it has.
 
-        rpm changes the file as it stands, so nobody else may use it meanwhile.
+        Before rpm 6 ``--addsign`` was the same; since then it leaves a foreign signature where it
+        is. rpm changes the file as it stands, so nobody else may use it meanwhile.
         Raises :class:`SigningError`.
         """
         argv = [
             "rpmsign",
             *(f"--macros={file}" for file in (_RPM / "macros",) if file.exists()),
             *(f"--rcfile={file}" for file in (_RPM / "rpmrc",) if file.exists()),
-            "--addsign",
+            "--resign",
             "--define=_openpgp_sign gpg",
             f"--define=__gpg {self.gpg}",
             f"--define=_gpg_name {self.fingerprint}",

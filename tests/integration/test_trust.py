@@ -295,6 +295,14 @@ FAULTS: dict[str, tuple[Fault, bool, int, str]] = {
         7,
         "the package {app} was altered: ",
     ),
+    "a number in a header": (
+        lambda repo, keys: alter(
+            app(repo), load_headers(app(repo)).payload - len(load_headers(app(repo)).main.raw) + 280
+        ),
+        False,
+        9,
+        "the package {app} is not what was signed: the signature is of other bytes",
+    ),
     "a byte of a header": (
         lambda repo, keys: alter(app(repo), load_headers(app(repo)).payload - 40),
         False,

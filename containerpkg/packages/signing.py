@@ -51,7 +51,7 @@ class Signer:
     """Of the primary key, 40 (or 64) upper-case hexadecimal digits."""
 
     key_ids: frozenset[str]
-    """Of the primary key and its subkeys, 16 digits each."""
+    """Of the primary key and its subkeys that are not revoked, 16 digits each."""
 
     gpg: str
     """The program's path."""
@@ -153,10 +153,12 @@ class Keyring:
     file: Path
     run: Run = field(default=process.run, repr=False)
 
-    def check(self, signatures: bytes, data: bytes) -> str:
+    def check(self, signatures: bytes, data: bytes, *, lasting: bool = False) -> str:
         """The fingerprint of the primary key whose signature of ``data`` this is.
 
-        ``signatures`` are OpenPGP packets, armoured or not, all of which have to be good.
+        ``signatures`` are OpenPGP packets, armoured or not, all of which have to be good. A key
+        that has expired since is good enough where the signature is ``lasting``: rpm takes a
+        package that was signed in time, dnf no metadata.
         Raises :class:`SignatureError` for one that is missing, wrong, or of another key.
         """
         if not signatures:
@@ -173,11 +175,31 @@ class Keyring:
                 result = self.run(argv, env={"LC_ALL": "C.UTF-8"}, stdin=feed)
             except CommandFailed as error:
                 raise SignatureError(_reason(signatures, error.tail)) from error
-        for line in result.stdout.splitlines():
-            words = line.split()
-            if words[:2] == ["[GNUPG:]", "VALIDSIG"]:
-                return words[-1]
+        return _maker(result.stdout, lasting=lasting)
+
+
+def _maker(status: str, *, lasting: bool) -> str:
+    """Who made the signatures that gpgv calls good, which it does after the end of a key too.
+
+    See doc/DETAILS of GnuPG.
+    """
+    maker, expired, problem = "", 0, ""
+    for line in status.splitlines():
+        match line.split():
+            case ["[GNUPG:]", "REVKEYSIG", *_]:
+                raise SignatureError("is signed by a key that is revoked")
+            case ["[GNUPG:]", "KEYEXPIRED", seconds, *_]:
+                expired = int(seconds)
+            case ["[GNUPG:]", "EXPKEYSIG", *_]:
+                day = datetime.fromtimestamp(expired, UTC).date()
+                problem = f"is signed by a key that expired on {day}"
+            case ["[GNUPG:]", "VALIDSIG", _, _, made, *_, primary]:
+                if problem and not (lasting and int(made) <= expired):
+                    raise SignatureError(problem)
+                maker, problem = maker or primary, ""
+    if not maker:
         raise SignatureError("has no signature that gpgv understands")
+    return maker
 
 
 @contextmanager
@@ -293,7 +315,9 @@ def _find_key(
     state = {"e": "has expired", "r": "is revoked", "d": "is disabled"}.get(primary[0][1])
     if state:
         raise SigningError(f"the key '{signing.key}'{where} {state}", hint=seek)
-    return fingerprints[0], frozenset(row[4] for row in rows if row[0] in {"sec", "ssb"})
+    # What a revoked subkey signed, rpm refuses: it gets a new signature.
+    usable = [row for row in rows if row[0] in {"sec", "ssb"} and row[1] != "r"]
+    return fingerprints[0], frozenset(row[4] for row in usable)
 
 
 def _reason(signatures: bytes, tail: str) -> str:

@@ -186,7 +186,7 @@ def _package(
         result.append("checksum")
     if keyring:
         try:
-            maker = keyring.check(package.signatures, package.signed)
+            maker = keyring.check(package.signatures, package.signed, lasting=True)
         except SignatureError as error:
             wrong = RepositoryError(f"the package {name} {error.message}", hint=_hint(error))
             return _broken("package", name, wrong)
@@ -343,4 +343,6 @@ def _short(fingerprint: str) -> str:
 def _hint(error: SignatureError) -> str:
     if "another key" in error.message:
         return "ask whoever publishes it for the public key, and name that with --key FILE"
+    if "by a key that" in error.message:
+        return "ask whoever publishes it for the key of today, or for what is signed with that"
     return _REINSTALL

@@ -18,7 +18,7 @@ from containerpkg.errors import RepositoryError
 from containerpkg.packages import signing
 from containerpkg.packages.rpmfile import load_headers
 from containerpkg.packages.signing import PASSPHRASE as VARIABLE
-from containerpkg.packages.signing import SigningError
+from containerpkg.packages.signing import SignatureError, SigningError
 from containerpkg.repository import metadata
 from containerpkg.repository.metadata import publish_metadata
 from tests.trust import (
@@ -482,3 +482,48 @@ def test_bundles_that_cannot_be(signed: Publisher, tmp_path: Path) -> None:
     assert done.returncode == 9
     assert f"{layer(repo)} is missing or not the file that the metadata names" in done.stderr
     assert not (tmp_path / "x").exists()
+
+
+DAY = 86400
+
+
+def test_keys_that_have_ended(tmp_path: Path) -> None:
+    """gpgv calls all of these good signatures."""
+    home = tmp_path / "g"
+    home.mkdir(mode=0o700)
+    text = tmp_path / "text"
+    text.write_text("text")
+    born = 1_600_000_000
+
+    def gpg(*arguments: str | Path, day: int = 0) -> None:
+        clock = f"--faked-system-time={born + day * DAY}!"
+        argv = ["gpg", "--batch", "--quiet", f"--homedir={home}", "--passphrase=", clock]
+        subprocess.run([*argv, *arguments], check=True, capture_output=True)
+
+    def check(name: str, *, lasting: bool = False) -> str:
+        public = tmp_path / f"{name}.key"
+        gpg("--yes", "--armor", f"--output={public}", "--export", name)
+        keyring = signing.open_keyring(public.read_bytes(), tmp_path, "the key")
+        try:
+            signature = (tmp_path / f"{name}.sig").read_bytes()
+            keyring.check(signature, text.read_bytes(), lasting=lasting)
+        except SignatureError as error:
+            return error.message
+        return "good"
+
+    try:
+        for name, end in (("old", "10d"), ("gone", "never")):
+            gpg("--quick-generate-key", name, "ed25519", "sign", end)
+            sign = (f"--local-user={name}", f"--output={tmp_path}/{name}.sig", "--detach-sign")
+            gpg(*sign, text, day=5)
+        assert check("old") == "is signed by a key that expired on 2020-09-23"
+        assert check("old", lasting=True) == "good"
+        assert check("gone", lasting=True) == "good"
+        (revocation,) = (
+            path for path in (home / "openpgp-revocs.d").iterdir() if " gone\n" in path.read_text()
+        )
+        revocation.write_text(revocation.read_text().replace(":-----BEGIN", "-----BEGIN"))
+        gpg("--import", revocation)
+        assert check("gone", lasting=True) == "is signed by a key that is revoked"
+    finally:
+        subprocess.run(["gpgconf", f"--homedir={home}", "--kill", "gpg-agent"], check=False)

@@ -46,23 +46,24 @@ class Target:
         return self.units == "quadlet" and self.engine >= DROPINS
 
     @property
-    def engine_requirement(self) -> tuple[str, ...]:
-        """What image packages with services require: any one of these.
+    def engine_requirement(self) -> tuple[tuple[str, ...], ...]:
+        """What image packages with services require: all of any one of these groups.
 
         Without an epoch, every podman package that has one would do, whatever its version.
         """
         version = f"{self.engine[0]}.{self.engine[1]}"
         if self.classic:
             # Red Hat's docker and Docker's own; podman-docker brings the command alone.
-            return ("/usr/lib/systemd/system/docker.service",)
+            return (("/usr/lib/systemd/system/docker.service",),)
         if self.units == "docker":
-            # Docker's own packages, Fedora's, and those of other distributions.
+            # Docker's own packages, Fedora's, and those of other distributions. The podman-docker
+            # of EL 8 provides docker too, with podman's epoch, and has no daemon.
             return (
-                f"docker-ce >= 3:{version}",
-                f"moby-engine >= {version}",
-                f"docker >= {version}",
+                (f"docker-ce >= 3:{version}",),
+                (f"moby-engine >= {version}",),
+                (f"docker >= {version}", "/usr/bin/dockerd"),
             )
-        return (f"podman >= {self.epoch}:{version}",)
+        return ((f"podman >= {self.epoch}:{version}",),)
 
 
 _QUADLET = (

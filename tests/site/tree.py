@@ -34,6 +34,7 @@ Provides: coreutils
 # An epoch as EL 9 has: without it any version would do for a package that names none.
 Provides: podman = 4:@PODMAN@
 Provides: docker = @DOCKER@
+Provides: /usr/bin/dockerd
 # By which an older distribution's docker is known.
 Provides: /usr/lib/systemd/system/docker.service
 Provides: systemd = @SYSTEMD@

@@ -312,7 +312,7 @@ def test_the_files_of_an_image_with_a_service() -> None:
     )
 
 
-DOCKER = "(docker-ce >= 3:25.0 or moby-engine >= 25.0 or docker >= 25.0)"
+DOCKER = "(docker-ce >= 3:25.0 or moby-engine >= 25.0 or (docker >= 25.0 and /usr/bin/dockerd))"
 
 
 def test_an_image_for_neighbours_alone_needs_what_their_units_do() -> None:

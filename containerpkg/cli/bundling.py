@@ -127,7 +127,9 @@ def bundle_command(
     with (
         shown(quiet=context.obj.quiet) as progress,
         opened as signer,
-        bundle.entries(folder, selection, repository, signer=signer) as files,
+        bundle.entries(
+            folder, selection, repository, signs=chosen is not None, signer=signer
+        ) as files,
     ):
         progress.start(task, "", total=sum(file.size for file in files))
         written = archive.write_bundle(

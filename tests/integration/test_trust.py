@@ -481,6 +481,21 @@ def test_bundles_that_cannot_be(signed: Publisher, tmp_path: Path) -> None:
     done = containerpkg(*elsewhere, repo, "--all", cwd=other.root)
     assert done.returncode == 9
     assert f"{layer(repo)} is missing or not the file that the metadata names" in done.stderr
+    # Nor is one made that has its site check less than the repository's own sites do.
+    repo = Path(shutil.copytree(signed.repo, tmp_path / "torn"))
+    signature = repo / "repodata/repomd.xml.asc"
+    shutil.copy(signed.root / "first/repodata/repomd.xml.asc", signature)
+    done = containerpkg(*elsewhere, repo, "--all", cwd=other.root)
+    said = (
+        f"containerpkg: error: the metadata {repo}/repodata/repomd.xml is not what was signed: the "
+        "signature is of other bytes\n"
+        "hint: 'containerpkg make' signs it anew\n"
+    )
+    assert (done.returncode, done.stderr) == (9, said)
+    signature.unlink()
+    done = containerpkg(*elsewhere, repo, "--all", cwd=signed.root)
+    assert done.returncode == 9
+    assert f"the repository {repo} is not signed, and there is a key that signs" in done.stderr
     assert not (tmp_path / "x").exists()
 
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from containerpkg.definitions.project import Repository
 from containerpkg.errors import UsageError
-from containerpkg.repository.bundle import Selection, parse_installed, render_readme
+from containerpkg.packages.plan import PackagePlan
+from containerpkg.packages.rpmbuild import build
+from containerpkg.packages.version import Nevra
+from containerpkg.repository.bundle import Selection, parse_installed, render_readme, select
+from containerpkg.repository.metadata import publish_metadata
 
 LIST = """\
 # of the site
@@ -76,3 +81,22 @@ def test_the_page_for_the_administrator() -> None:
     assert plain == README.replace(README[README.index("3. ") : README.index("4. ")], "").replace(
         "4. ", "3. "
     ).replace("5. ", "4. ").replace("6. ", "5. ")
+
+
+def test_a_bundle_has_every_architecture(tmp_path: Path) -> None:
+    packages = tmp_path / "packages"
+    packages.mkdir()
+    for release, arch in (("1", "x86_64"), ("2", "x86_64"), ("1", "aarch64")):
+        plan = PackagePlan(
+            nevra=Nevra(name="app", version="1", release=release, arch=arch),
+            time=1_000_000_000,
+            spec=f"Name: app\nVersion: 1\nRelease: {release}\nSummary: A package\nLicense: MIT\n"
+            "%description\nA package.\n%files\n",
+        )
+        build(plan, tmp_path / "work", packages)
+    publish_metadata(tmp_path)
+    selection = select(tmp_path)
+    assert [package.location_href for package in selection.packages] == [
+        "packages/app-1-1.aarch64.rpm",
+        "packages/app-1-2.x86_64.rpm",
+    ]

@@ -6,6 +6,7 @@ process, and gpg reads it from there by its name below /proc.
 
 from __future__ import annotations
 
+import errno
 import os
 import shlex
 import shutil
@@ -95,9 +96,7 @@ class Signer:
             self.run(argv, env=self.env, cwd=package.parent)
         except CommandFailed as error:
             if shutil.disk_usage(package.parent).free < package.stat().st_size:
-                raise HostError(
-                    f"no space left on the disk to sign the package {package.name}", hint=NO_SPACE
-                ) from error
+                raise _full(package.name) from error
             raise self._failed(f"the package {package.name}", error) from error
 
     def sign_file(self, path: Path, *, at: int | None = None) -> Path:
@@ -246,22 +245,37 @@ def opened(
 def sign_again(signer: Signer, folder: Path, work: Path) -> Iterator[str]:
     """Sign every package in ``folder`` that ``signer`` did not sign; the file name of each.
 
-    Each is signed as a copy in ``work`` and put in its place in one step.
+    Copies are signed in ``work``, which needs room for all of them, and put in place one after the
+    other when the last one is signed: until then, ``folder`` is what its metadata says.
     Raises :class:`SigningError`, and :class:`PackageError` for what is not a package.
     """
-    for name in unsigned(signer, folder):
-        package = folder / name
-        before = package.stat()
-        with tempfile.TemporaryDirectory(prefix="sign-", dir=work) as room:
-            copy = Path(room) / name
-            shutil.copyfile(package, copy)
-            signer.sign_package(copy)
-            # A signature fits into the room that rpm left for it: the size stays. Whoever compares
-            # sizes and times, as we do for the metadata, must see another time.
-            later = max(int(time.time()), int(before.st_mtime) + 1)
-            os.utime(copy, (later, later))
+    with tempfile.TemporaryDirectory(prefix="sign-", dir=work) as room:
+        copies = []
+        for name in unsigned(signer, folder):
+            copies.append(Path(room) / name)
+            _sign_copy(signer, folder / name, copies[-1])
+            yield name
+        for copy in copies:
             rpmbuild.publish(copy, folder)
-        yield name
+
+
+def _sign_copy(signer: Signer, package: Path, copy: Path) -> None:
+    before = package.stat()
+    try:
+        shutil.copyfile(package, copy)
+    except OSError as error:
+        if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+            raise
+        raise _full(package.name) from error
+    signer.sign_package(copy)
+    # A signature fits into the room that rpm left for it: the size stays. Whoever compares
+    # sizes and times, as we do for the metadata, must see another time.
+    later = max(int(time.time()), int(before.st_mtime) + 1)
+    os.utime(copy, (later, later))
+
+
+def _full(name: str) -> HostError:
+    return HostError(f"no space left on the disk to sign the package {name}", hint=NO_SPACE)
 
 
 def unsigned(signer: Signer, folder: Path) -> tuple[str, ...]:

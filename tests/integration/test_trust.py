@@ -127,6 +127,27 @@ def test_an_unsigned_repository_is_signed_whole_and_then_left_alone(
     assert {name for name in same if not name.endswith(".xml.gz")} == {"containerpkg.repo"}
 
 
+def test_a_repository_stays_as_it_is_until_all_of_it_is_signed(
+    publisher: Publisher, keys: Keys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publisher.make()
+    before = digests(publisher.repo)
+    real, signed = signing.Signer.sign_package, []
+
+    def sign_package(signer: signing.Signer, package: Path) -> None:
+        if len(signed) == 3:
+            raise KeyboardInterrupt
+        signed.append(package.name)
+        real(signer, package)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(signing.Signer, "sign_package", sign_package)
+        with pytest.raises(KeyboardInterrupt):
+            publisher.make(keys)
+    assert digests(publisher.repo) == before
+    assert len(publisher.make(keys).signed) == 4
+
+
 def test_a_signed_repository_is_not_published_without_the_key(
     publisher: Publisher, keys: Keys
 ) -> None:

@@ -34,7 +34,8 @@ from containerpkg.units.identity import FIREWALLD, TMPFILES, render_identity
 from containerpkg.units.quadlet import IMAGES, QUADLET, SYSTEM, UnitFile, fixed_reference
 from containerpkg.units.sysconfig import render_sysconfig, sysconfig_path
 
-_REFERENCE = "org.opencontainers.image.ref.name"
+REFERENCE = "org.opencontainers.image.ref.name"
+"""The annotation of an image layout's index that says what an image is called."""
 
 # What is below /etc on any host; it has owners, who may have given it another mode.
 _STANDARD = frozenset({
@@ -231,7 +232,7 @@ def _layout(home: str, image: Image, stored: StoredImage) -> list[PackageFile]:
                 "digest": stored.manifest.digest,
                 "size": stored.manifest.size,
                 "platform": platform,
-                "annotations": {_REFERENCE: reference},
+                "annotations": {REFERENCE: reference},
             }
             # Podman takes the first, people the second.
             for reference in (

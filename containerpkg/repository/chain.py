@@ -23,6 +23,7 @@ import createrepo_c
 from containerpkg.errors import ContainerpkgError, PackageError, RepositoryError, StoreError
 from containerpkg.files import sha256_file
 from containerpkg.packages.contents import Contents, read_contents
+from containerpkg.packages.image import REFERENCE
 from containerpkg.packages.layer import BLOBS
 from containerpkg.packages.signing import Keyring, SignatureError
 from containerpkg.repository.metadata import REPOMD, SIGNATURE, revision_of
@@ -308,11 +309,27 @@ def _image(
         raise StoreError(f"{described} lacks its manifest {digest}")
     manifest = json.loads(content)
     layers = manifest["layers"]
+    # What is asked for and loaded by the image's ID, and which blobs are hashed before.
+    image_id = str(manifest["config"]["digest"])
+    if about["id"] != image_id or f"oci-image-id({image_id})" not in package.provides:
+        raise StoreError(
+            f"{described} is another one: its manifest has {image_id}, image.json names "
+            f"{about['id']}"
+        )
+    if [layer["digest"] for layer in about["layers"]] != [layer["digest"] for layer in layers]:
+        raise StoreError(f"{described} has other layers than image.json names")
     # Docker reads another description of the same image.
     (archive,) = json.loads(package.descriptions[f"{home}/manifest.json"])
     blobs = [f"blobs/sha256/{blob['digest'][7:]}" for blob in (manifest["config"], *layers)]
     if [archive["Config"], *archive["Layers"]] != blobs:
         raise StoreError(f"{described} is another image for Docker: see its manifest.json")
+    names = {str(entry["annotations"][REFERENCE]) for entry in index["manifests"]}
+    loaded = {*names, *archive["RepoTags"]}
+    if about["reference"] not in loaded or len({n.rpartition(":")[0] for n in loaded}) != 1:
+        raise StoreError(
+            f"{described} would be loaded as {', '.join(sorted(loaded))} and not as "
+            f"{about['reference']}"
+        )
     for blob in (manifest["config"], *layers):
         needed, size = str(blob["digest"]), int(blob["size"])
         holder = package if needed in package.blobs else providers.get(f"oci-blob({needed})")

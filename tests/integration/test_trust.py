@@ -8,18 +8,23 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import createrepo_c
 import pytest
 
 from containerpkg.definitions.project import Signing
 from containerpkg.errors import RepositoryError
+from containerpkg.packages import image as packaged_image
 from containerpkg.packages import signing
+from containerpkg.packages.plan import PackageFile
 from containerpkg.packages.rpmfile import load_headers
 from containerpkg.packages.signing import PASSPHRASE as VARIABLE
 from containerpkg.packages.signing import SignatureError, SigningError
 from containerpkg.repository import metadata
+from containerpkg.repository.chain import verify
 from containerpkg.repository.metadata import publish_metadata
 from tests.trust import (
     PASSPHRASE,
@@ -394,6 +399,33 @@ def test_the_first_broken_link_is_named(
     assert done.returncode == status, done.stdout + done.stderr
     assert done.stderr.startswith(f"containerpkg: error: {message.format(**names)}")
     assert "BROKEN" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("id", "sha256:0", " is another one: its manifest has sha256:"),
+        ("manifest", "sha256:0", " has several manifests: image.json names sha256:0, index.json "),
+        ("layers", [], " has other layers than image.json names"),
+        ("reference", "quay.io/example/app:2", " would be loaded as quay.io/example/app:1.0, "),
+        ("reference", "a.example/b:1", " would be loaded as quay.io/example/app:1.0, quay.io/"),
+    ],
+)
+def test_a_description_of_another_image(
+    key: str, value: object, message: str, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would be ours: whoever has no key cannot change it."""
+    about = packaged_image._about
+
+    def other(*arguments: Any) -> PackageFile:
+        file = about(*arguments)
+        return replace(file, content=json.dumps(json.loads(str(file.content)) | {key: value}))
+
+    monkeypatch.setattr(packaged_image, "_about", other)
+    publisher.make()
+    *_, image = verify([publisher.package("app")], None)
+    assert image.error
+    assert message in image.error.message
 
 
 def test_metadata_of_yesterday_is_seen_by_its_revision(

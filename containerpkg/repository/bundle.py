@@ -194,7 +194,9 @@ def render_readme(
             [f"cd {place} && sha256sum --quiet --check SHA256SUMS"],
         ),
     ]
+    told = "Tell dnf, once:"
     if signed:
+        told = "Tell dnf, once, by a file that says gpgcheck=1 and repo_gpgcheck=1:"
         key = f"{place}/{key_name(repository)}"
         steps.append(
             (
@@ -203,7 +205,7 @@ def render_readme(
             )
         )
     steps += [
-        ("Tell dnf, once:", [f"cp {place}/{repository.id}.repo /etc/yum.repos.d/"]),
+        (told, [f"cp {place}/{repository.id}.repo /etc/yum.repos.d/"]),
         (
             "Install, or update what is there:",
             ["dnf --refresh install PACKAGE", "dnf --refresh update"],

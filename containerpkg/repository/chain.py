@@ -112,6 +112,8 @@ def _repository(
                 f"and {oldest} was there before",
                 hint="somebody put an earlier state of it back; ask whoever publishes it",
             )
+        if keyring:
+            _check_repo_files(folder)
         expected = _listed(folder)
     except RepositoryError as error:
         return [_broken("metadata", str(folder), error)], []
@@ -133,6 +135,17 @@ def _metadata_signature(repodata: Path, keyring: Keyring) -> str:
             f"the metadata {repodata / REPOMD} {error.message}", hint=_hint(error)
         ) from error
     return f"signed by {_short(maker)}"
+
+
+def _check_repo_files(folder: Path) -> None:
+    """No signature covers these files, and they say whether a host looks at signatures."""
+    for path in sorted(folder.glob("*.repo")):
+        said = path.read_text(errors="replace").split()
+        if said.count("gpgcheck=1") != 1 or said.count("repo_gpgcheck=1") != 1:
+            raise RepositoryError(
+                f"the file {path} would have dnf check no signatures",
+                hint="it has to say gpgcheck=1 and repo_gpgcheck=1; do not use it as it is",
+            )
 
 
 def _listed(folder: Path) -> list[_Expected]:

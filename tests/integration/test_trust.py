@@ -368,6 +368,14 @@ FAULTS: dict[str, tuple[Fault, bool, int, str]] = {
         9,
         "the metadata {repo}/repodata/repomd.xml is not signed",
     ),
+    "a .repo file that trusts everybody": (
+        lambda repo, keys: (repo / "containerpkg.repo").write_text(
+            (repo / "containerpkg.repo").read_text().replace("\ngpgcheck=1", "\ngpgcheck=0")
+        ),
+        True,
+        9,
+        "the file {repo}/containerpkg.repo would have dnf check no signatures\n",
+    ),
     "a byte of repomd.xml": (
         lambda repo, keys: alter(repo / "repodata/repomd.xml", -30),
         True,

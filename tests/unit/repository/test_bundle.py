@@ -46,7 +46,7 @@ A yum repository as of 2026-11-24 08:28 UTC (revision 1795508923), for hosts wit
      gpg --show-keys /srv/example/RPM-GPG-KEY-example
      rpm --import /srv/example/RPM-GPG-KEY-example
 
-4. Tell dnf, once:
+4. Tell dnf, once, by a file that says gpgcheck=1 and repo_gpgcheck=1:
      cp /srv/example/example.repo /etc/yum.repos.d/
 
 5. Install, or update what is there:
@@ -80,7 +80,9 @@ def test_the_page_for_the_administrator() -> None:
     plain = render_readme(repository, selection, revision=1795508923, signed=False)
     assert plain == README.replace(README[README.index("3. ") : README.index("4. ")], "").replace(
         "4. ", "3. "
-    ).replace("5. ", "4. ").replace("6. ", "5. ")
+    ).replace(", by a file that says gpgcheck=1 and repo_gpgcheck=1", "").replace(
+        "5. ", "4. "
+    ).replace("6. ", "5. ")
 
 
 def test_a_bundle_has_every_architecture(tmp_path: Path) -> None:

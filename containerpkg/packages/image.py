@@ -149,7 +149,16 @@ def plan_image(
                 "directories": [spec.path(path) for path in directories],
                 "files": spec.files(files),
                 "scriptlets": target.classic and bool(services),
-                "users": bool(image.file.users),
+                # Enterprise Linux 7 has a systemd without sysusers.
+                "users": [
+                    {
+                        "name": name,
+                        "uid": user.uid,
+                        "gid": user.uid if user.gid is None else user.gid,
+                        "description": user.description or "",
+                    }
+                    for name, user in sorted(image.file.users.items())
+                ],
                 "created": next(
                     (spec.path(f.path) for f in identity if f.path.startswith(TMPFILES)), None
                 ),

@@ -14,7 +14,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
@@ -32,6 +32,11 @@ PASSPHRASE = "CONTAINERPKG_SIGNING_PASSPHRASE"  # noqa: S105 - the name of a var
 """The environment variable that holds the passphrase of the key."""
 
 _RPM = Path("/usr/lib/rpm")
+
+# Of what OpenPGP has, what rpm reads from its first day on.
+_RSA_AND_DSA = frozenset({"1", "17"})
+
+_OPTIONS = ("--batch", "--no-tty")
 
 
 class SigningError(PackageError):
@@ -53,6 +58,9 @@ class Signer:
 
     key_ids: frozenset[str]
     """Of the primary key and its subkeys that are not revoked, 16 digits each."""
+
+    modern: bool
+    """Whether one of these that signs is neither RSA nor DSA."""
 
     gpg: str
     """The program's path."""
@@ -220,26 +228,21 @@ def opened(
     env = {"LC_ALL": "C.UTF-8"}
     if signing.home:
         env["GNUPGHOME"] = str((root / signing.home).absolute())
-    fingerprint, key_ids = _find_key(signing, gpg, env, run)
-    options: tuple[str, ...] = ("--batch", "--no-tty")
+    signer = _find_key(signing, gpg, env, run)
     passphrase = environment.get(PASSPHRASE)
     if signing.passphrase_file:
         text = (root / signing.passphrase_file).read_text()
         passphrase = text.partition("\n")[0].removesuffix("\r")
     if passphrase is None:
-        yield Signer(
-            fingerprint=fingerprint, key_ids=key_ids, gpg=gpg, options=options, env=env, run=run
-        )
+        yield signer
         return
     memory = os.memfd_create("passphrase")
     with os.fdopen(memory, "wb") as file:
         file.write(passphrase.encode() + b"\n")
         file.flush()
-        options += ("--pinentry-mode=loopback",)
-        options += (f"--passphrase-file=/proc/{os.getpid()}/fd/{memory}",)
-        yield Signer(
-            fingerprint=fingerprint, key_ids=key_ids, gpg=gpg, options=options, env=env, run=run
-        )
+        place = f"/proc/{os.getpid()}/fd/{memory}"
+        options = (*_OPTIONS, "--pinentry-mode=loopback", f"--passphrase-file={place}")
+        yield replace(signer, options=options)
 
 
 def sign_again(signer: Signer, folder: Path, work: Path) -> Iterator[str]:
@@ -303,9 +306,8 @@ def open_keyring(content: bytes, folder: Path, what: str, *, run: Run = process.
     return Keyring(file=file, run=run)
 
 
-def _find_key(
-    signing: Signing, gpg: str, env: Mapping[str, str], run: Run
-) -> tuple[str, frozenset[str]]:
+def _find_key(signing: Signing, gpg: str, env: Mapping[str, str], run: Run) -> Signer:
+    """The signer without a passphrase."""
     home = env.get("GNUPGHOME")
     where = f" in {home}" if home else ""
     seek = "list what is there: gpg"
@@ -331,7 +333,15 @@ def _find_key(
         raise SigningError(f"the key '{signing.key}'{where} {state}", hint=seek)
     # What a revoked subkey signed, rpm refuses: it gets a new signature.
     usable = [row for row in rows if row[0] in {"sec", "ssb"} and row[1] != "r"]
-    return fingerprints[0], frozenset(row[4] for row in usable)
+    return Signer(
+        fingerprint=fingerprints[0],
+        key_ids=frozenset(row[4] for row in usable),
+        modern=any(row[3] not in _RSA_AND_DSA for row in usable if "s" in row[11]),
+        gpg=gpg,
+        options=_OPTIONS,
+        env=env,
+        run=run,
+    )
 
 
 def _reason(signatures: bytes, tail: str) -> str:

@@ -37,6 +37,9 @@ class Target:
     compression: Compression = "zstd"
     """How archives are compressed."""
 
+    rsa: bool = False
+    """Whether rpm is older than 4.16, which reads no signature of an Ed25519 or ECDSA key."""
+
     classic: bool = False
     """Whether rpm is older than 4.13: no file triggers, no rich dependencies, payloads in gzip."""
 
@@ -68,7 +71,7 @@ class Target:
 
 _QUADLET = (
     # .image units exist since 4.8. EL 8.9 has 3:4.6.1, EL 8.10 and last 4:4.9.4.
-    Target(name="el8", dist=".el8", engine=(4, 8), epoch=4, systemd=239),
+    Target(name="el8", dist=".el8", engine=(4, 8), epoch=4, systemd=239, rsa=True),
     # EL 9.4 has 4:4.9.4, 9.5 has 4:5.2.2, 9.6 has 5:5.4.0, 9.7 has 6:5.6.0. CentOS Stream 9
     # once had 2:4.9.4 and 2:5.1.2, which no epoch tells apart from older ones.
     Target(name="el9", dist=".el9", engine=(5, 0), epoch=4, systemd=252),
@@ -99,6 +102,7 @@ _EL7 = Target(
     systemd=219,
     payload="archive",
     compression="gzip",
+    rsa=True,
     classic=True,
 )
 

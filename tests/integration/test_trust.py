@@ -218,6 +218,21 @@ def test_metadata_and_signature_belong_together_and_old_files_stay(
     assert newest | {"repomd.xml", "repomd.xml.asc"} <= found
 
 
+def test_a_key_that_the_hosts_of_a_target_do_not_know(publisher: Publisher, keys: Keys) -> None:
+    publisher.make()
+    before = digests(publisher.repo)
+    env = {"GNUPGHOME": str(keys.home), VARIABLE: PASSPHRASE}
+    argv = ("package", "--sign", keys.ours, "--target", "el8-podman")
+    done = containerpkg(*argv, cwd=publisher.root, **env)
+    said = (
+        "containerpkg: error: hosts of the target 'el8-podman' read RSA signatures alone, and the "
+        f"key '{keys.ours}' makes others\n"
+        "hint: gpg --quick-generate-key 'NAME <ADDRESS>' rsa4096 sign 2y\n"
+    )
+    assert (done.returncode, done.stderr) == (8, said)
+    assert digests(publisher.repo) == before
+
+
 def test_where_the_passphrase_comes_from(keys: Keys, tmp_path: Path) -> None:
     file = tmp_path / "text"
     file.write_text("text")

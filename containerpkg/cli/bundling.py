@@ -108,7 +108,7 @@ def bundle_command(
     folder = folder or project.output / REPOSITORY
     installed: frozenset[str] = frozenset()
     if since:
-        installed = bundle.parse_installed(since.read_text(errors="replace"), str(since))
+        installed = bundle.parse_installed(since.read_text("utf-8-sig", "replace"), str(since))
     selection = bundle.select(folder, everything=everything, installed=installed)
     revision = revision_of(folder / "repodata")
     if form is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,6 +13,7 @@ from containerpkg.errors import UsageError
 from containerpkg.packages.plan import PackagePlan
 from containerpkg.packages.rpmbuild import build
 from containerpkg.packages.version import Nevra
+from containerpkg.repository.archive import Entry, Format, write_bundle
 from containerpkg.repository.bundle import Selection, parse_installed, render_readme, select
 from containerpkg.repository.metadata import publish_metadata
 
@@ -102,3 +104,34 @@ def test_a_bundle_has_every_architecture(tmp_path: Path) -> None:
         "packages/app-1-1.aarch64.rpm",
         "packages/app-1-2.x86_64.rpm",
     ]
+
+
+@pytest.mark.parametrize(
+    ("form", "split", "names"),
+    [
+        ("tar", None, ["b"]),
+        ("tar", 6000, ["001", "002", "b.sha256"]),
+        ("iso", None, ["image.iso"]),
+        ("iso", 300_000, ["001", "002", "b.sha256"]),
+    ],
+)
+def test_what_is_done_is_on_the_disk(
+    form: Format,
+    split: int | None,
+    names: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    kept: list[str] = []
+    monkeypatch.setattr(
+        os, "fsync", lambda handle: kept.append(Path(f"/proc/self/fd/{handle}").readlink().name)
+    )
+    files = [Entry(name="README.txt", content=b"read")]
+    written = write_bundle(
+        files, tmp_path / "b", form=form, top="x", time=0, split=split, advance=lambda _: None
+    )
+    # What is made beside its place and renamed has no name of its own yet.
+    assert [n for n in kept if not n.startswith(".containerpkg-")] == [
+        n for n in names if n not in {"b", "b.sha256"}
+    ]
+    assert len(kept) == len(names) == len(written)

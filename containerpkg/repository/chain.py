@@ -66,6 +66,10 @@ def verify(
         if (place / "repodata").is_dir():
             found, listed = _repository(place, keyring, oldest)
             links += found
+        elif place.is_dir() and (oldest is not None or any(place.glob("*.repo"))):
+            lost = RepositoryError(f"the repository {place} has no metadata", hint=_REINSTALL)
+            links.append(_broken("metadata", str(place), lost))
+            continue
         elif place.is_dir():
             listed = [_Expected(path=path) for path in sorted(place.rglob("*.rpm"))]
             if not listed:
@@ -73,7 +77,10 @@ def verify(
                 links.append(_broken("package", str(place), none))
         else:
             listed = [_Expected(path=place)]
-        packages |= {package.path.absolute(): package for package in listed}
+        for one in listed:
+            path = one.path.absolute()
+            if one.sha256 or path not in packages:
+                packages[path] = one
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         read = list(pool.map(_read, packages.values()))
         contents = [package for package in read if isinstance(package, Contents)]
@@ -189,22 +196,22 @@ def _package(
     name = expected.path.name
     if isinstance(package, ContainerpkgError):
         return _broken("package", name, package)
-    result = []
-    if expected.sha256:
-        if package.sha256 != expected.sha256:
-            wrong = RepositoryError(
-                f"the package {name} is not the file that the metadata names: its checksum differs",
-                hint=_REINSTALL,
-            )
-            return _broken("package", name, wrong)
-        result.append("checksum")
+    result = [] if name == f"{package.nevra}.rpm" else [f"is {package.nevra}"]
+    if expected.sha256 not in {None, package.sha256}:
+        wrong = RepositoryError(
+            f"the package {name} is not the file that the metadata names: its checksum differs",
+            hint=_REINSTALL,
+        )
+        return _broken("package", name, wrong)
     if keyring:
         try:
             maker = keyring.check(package.signatures, package.signed, lasting=True)
         except SignatureError as error:
             wrong = RepositoryError(f"the package {name} {error.message}", hint=_hint(error))
             return _broken("package", name, wrong)
-        result.insert(0, f"signed by {_short(maker)}")
+        result.append(f"signed by {_short(maker)}")
+    if expected.sha256:
+        result.append("checksum")
     if package.broken:
         altered = StoreError(
             f"the package {name} was altered: {package.broken[-1]}", hint=_REINSTALL

@@ -424,6 +424,28 @@ def test_the_first_broken_link_is_named(
     assert "BROKEN" in done.stdout
 
 
+def test_an_earlier_package_under_a_later_name(repo: Path, key_file: Path) -> None:
+    """It is signed: only the metadata, or its own name, tells it from the later one."""
+    old, new = sorted((repo / "packages").glob("app-*.rpm"))
+    shutil.copy(old, new)
+    verify = ("verify", "--key", key_file, "--json")
+    done = containerpkg(*verify, repo, repo / "packages")
+    assert done.returncode == 9
+    assert f"{new.name} is not the file that the metadata names" in done.stderr
+    links = json.loads(containerpkg(*verify, new).stdout)["links"]
+    assert links[0]["result"].startswith(f"is {old.name.removesuffix('.rpm')}, signed by ")
+
+
+def test_a_repository_without_metadata(repo: Path, key_file: Path) -> None:
+    shutil.rmtree(repo / "repodata")
+    done = containerpkg("verify", "--key", key_file, repo)
+    said = f"containerpkg: error: the repository {repo} has no metadata\n"
+    assert (done.returncode, done.stderr[: len(said)]) == (9, said)
+    place = repo / "packages"
+    assert containerpkg("verify", "--key", key_file, place).returncode == 0
+    assert containerpkg("verify", "--key", key_file, "--oldest", "1", place).returncode == 9
+
+
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [

@@ -108,7 +108,7 @@ def bundle_command(
     folder = folder or project.output / REPOSITORY
     installed: frozenset[str] = frozenset()
     if since:
-        installed = bundle.parse_installed(since.read_text(errors="replace"), str(since))
+        installed = bundle.parse_installed(since.read_text("utf-8-sig", "replace"), str(since))
     selection = bundle.select(folder, everything=everything, installed=installed)
     revision = revision_of(folder / "repodata")
     if form is None:
@@ -127,7 +127,9 @@ def bundle_command(
     with (
         shown(quiet=context.obj.quiet) as progress,
         opened as signer,
-        bundle.entries(folder, selection, repository, signer=signer) as files,
+        bundle.entries(
+            folder, selection, repository, signs=chosen is not None, signer=signer
+        ) as files,
     ):
         progress.start(task, "", total=sum(file.size for file in files))
         written = archive.write_bundle(

@@ -40,6 +40,7 @@ _BLOB = re.compile(rf"{re.escape(BLOBS)}/([0-9a-f]{{64}})")
 _DESCRIPTION_MOST = 4 << 20
 
 _NAME_MOST = 1 << 16
+_MODE_MOST = 0xFFFF
 
 
 class _Reader(Protocol):
@@ -159,6 +160,9 @@ def read_contents(path: Path) -> Contents:
         main = headers.main
         raw.digests.append(payload)
         files: dict[str, _File] = {}
+        signatures = b""
+        provides: tuple[str, ...] = ()
+        requires: tuple[str, ...] = ()
         try:
             signatures = headers.signatures
             provides, requires = main.strings(Tag.PROVIDENAME), main.strings(Tag.REQUIRENAME)
@@ -166,14 +170,13 @@ def read_contents(path: Path) -> Contents:
             manifests = {f"{BLOBS}/{m[1]}" for p in provides if (m := _MANIFEST_PROVIDE.match(p))}
             broken.extend(_walk(raw, headers, files, manifests, found))
         except (ValueError, IndexError) as error:
-            signatures, provides, requires = b"", (), ()
             broken.append(str(error))
         except (zlib.error, lzma.LZMAError, zstandard.ZstdError, EOFError, BadGzipFile) as error:
             broken.append(f"its payload cannot be unpacked: {error}")
         while raw.read(CHUNK):
             pass
         size = file.tell()
-    broken[:0] = _payload_problem(main, payload.hexdigest())
+    broken[:0] = [*_header_problem(headers), *_payload_problem(main, payload.hexdigest())]
     return Contents(
         path=path,
         nevra=headers.nevra,
@@ -191,6 +194,17 @@ def read_contents(path: Path) -> Contents:
     )
 
 
+def _header_problem(headers: Headers) -> list[str]:
+    """What is not signed has this digest alone; rpm before 4.14 wrote an older kind."""
+    try:
+        said = headers.signature.strings(Tag.SIG_SHA256)
+    except (ValueError, IndexError) as error:
+        return [str(error)]
+    if said and hashlib.sha256(headers.main.raw).hexdigest() not in said:
+        return ["its header is not the one that it was built with"]
+    return []
+
+
 def _payload_problem(main: Header, found: str) -> list[str]:
     """Old versions of rpm wrote no digest of the payload, only those of the files."""
     try:
@@ -205,10 +219,13 @@ def _listed(main: Header) -> dict[str, _File]:
     directories = main.strings(Tag.DIRNAMES)
     names = main.strings(Tag.BASENAMES)
     sizes = main.numbers(Tag.LONGFILESIZES) or main.numbers(Tag.FILESIZES)
+    modes = main.numbers(Tag.FILEMODES)
+    if max(modes, default=0) > _MODE_MOST:
+        raise ValueError("its header gives a file a mode that none has")
     columns = zip(
         main.numbers(Tag.DIRINDEXES),
         names,
-        main.numbers(Tag.FILEMODES),
+        modes,
         sizes,
         main.strings(Tag.FILEDIGESTS),
         main.strings(Tag.FILELINKTOS),

@@ -34,7 +34,8 @@ from containerpkg.units.identity import FIREWALLD, TMPFILES, render_identity
 from containerpkg.units.quadlet import IMAGES, QUADLET, SYSTEM, UnitFile, fixed_reference
 from containerpkg.units.sysconfig import render_sysconfig, sysconfig_path
 
-_REFERENCE = "org.opencontainers.image.ref.name"
+REFERENCE = "org.opencontainers.image.ref.name"
+"""The annotation of an image layout's index that says what an image is called."""
 
 # What is below /etc on any host; it has owners, who may have given it another mode.
 _STANDARD = frozenset({
@@ -148,7 +149,16 @@ def plan_image(
                 "directories": [spec.path(path) for path in directories],
                 "files": spec.files(files),
                 "scriptlets": target.classic and bool(services),
-                "users": bool(image.file.users),
+                # Enterprise Linux 7 has a systemd without sysusers.
+                "users": [
+                    {
+                        "name": name,
+                        "uid": user.uid,
+                        "gid": user.uid if user.gid is None else user.gid,
+                        "description": user.description or "",
+                    }
+                    for name, user in sorted(image.file.users.items())
+                ],
                 "created": next(
                     (spec.path(f.path) for f in identity if f.path.startswith(TMPFILES)), None
                 ),
@@ -231,7 +241,7 @@ def _layout(home: str, image: Image, stored: StoredImage) -> list[PackageFile]:
                 "digest": stored.manifest.digest,
                 "size": stored.manifest.size,
                 "platform": platform,
-                "annotations": {_REFERENCE: reference},
+                "annotations": {REFERENCE: reference},
             }
             # Podman takes the first, people the second.
             for reference in (

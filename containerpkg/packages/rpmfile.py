@@ -31,6 +31,7 @@ class Tag(IntEnum):
 
     SIG_DSA = 267
     SIG_RSA = 268
+    SIG_SHA256 = 273
     SIG_OPENPGP = 278
     NAME = 1000
     VERSION = 1001
@@ -75,7 +76,10 @@ class Header:
         form = _NUMBERS.get(kind)
         if form is None:
             raise ValueError(f"entry {tag} is no number")
-        return struct.unpack_from(f">{count}{form}", self.store, at)
+        try:
+            return struct.unpack_from(f">{count}{form}", self.store, at)
+        except struct.error as error:
+            raise ValueError(f"entry {tag} is cut short") from error
 
     def strings(self, tag: Tag) -> tuple[str, ...]:
         """The values of a text entry; none if it is not there."""

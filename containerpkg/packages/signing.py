@@ -6,6 +6,7 @@ process, and gpg reads it from there by its name below /proc.
 
 from __future__ import annotations
 
+import errno
 import os
 import shlex
 import shutil
@@ -13,7 +14,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
@@ -31,6 +32,11 @@ PASSPHRASE = "CONTAINERPKG_SIGNING_PASSPHRASE"  # noqa: S105 - the name of a var
 """The environment variable that holds the passphrase of the key."""
 
 _RPM = Path("/usr/lib/rpm")
+
+# Of what OpenPGP has, what rpm reads from its first day on.
+_RSA_AND_DSA = frozenset({"1", "17"})
+
+_OPTIONS = ("--batch", "--no-tty")
 
 
 class SigningError(PackageError):
@@ -51,7 +57,10 @@ class Signer:
     """Of the primary key, 40 (or 64) upper-case hexadecimal digits."""
 
     key_ids: frozenset[str]
-    """Of the primary key and its subkeys, 16 digits each."""
+    """Of the primary key and its subkeys that are not revoked, 16 digits each."""
+
+    modern: bool
+    """Whether one of these that signs is neither RSA nor DSA."""
 
     gpg: str
     """The program's path."""
@@ -74,16 +83,17 @@ class Signer:
             self.sign_file(Path(folder) / "proof")
 
     def sign_package(self, package: Path) -> None:
-        """Put a signature into the package, in place of one that it has.
+        """Put a signature into the package, in place of any that it has.
 
-        rpm changes the file as it stands, so nobody else may use it meanwhile.
+        Before rpm 6 ``--addsign`` was the same; since then it leaves a foreign signature where it
+        is. rpm changes the file as it stands, so nobody else may use it meanwhile.
         Raises :class:`SigningError`.
         """
         argv = [
             "rpmsign",
             *(f"--macros={file}" for file in (_RPM / "macros",) if file.exists()),
             *(f"--rcfile={file}" for file in (_RPM / "rpmrc",) if file.exists()),
-            "--addsign",
+            "--resign",
             "--define=_openpgp_sign gpg",
             f"--define=__gpg {self.gpg}",
             f"--define=_gpg_name {self.fingerprint}",
@@ -94,9 +104,7 @@ class Signer:
             self.run(argv, env=self.env, cwd=package.parent)
         except CommandFailed as error:
             if shutil.disk_usage(package.parent).free < package.stat().st_size:
-                raise HostError(
-                    f"no space left on the disk to sign the package {package.name}", hint=NO_SPACE
-                ) from error
+                raise _full(package.name) from error
             raise self._failed(f"the package {package.name}", error) from error
 
     def sign_file(self, path: Path, *, at: int | None = None) -> Path:
@@ -152,10 +160,12 @@ class Keyring:
     file: Path
     run: Run = field(default=process.run, repr=False)
 
-    def check(self, signatures: bytes, data: bytes) -> str:
+    def check(self, signatures: bytes, data: bytes, *, lasting: bool = False) -> str:
         """The fingerprint of the primary key whose signature of ``data`` this is.
 
-        ``signatures`` are OpenPGP packets, armoured or not, all of which have to be good.
+        ``signatures`` are OpenPGP packets, armoured or not, all of which have to be good. A key
+        that has expired since is good enough where the signature is ``lasting``: rpm takes a
+        package that was signed in time, dnf no metadata.
         Raises :class:`SignatureError` for one that is missing, wrong, or of another key.
         """
         if not signatures:
@@ -172,11 +182,31 @@ class Keyring:
                 result = self.run(argv, env={"LC_ALL": "C.UTF-8"}, stdin=feed)
             except CommandFailed as error:
                 raise SignatureError(_reason(signatures, error.tail)) from error
-        for line in result.stdout.splitlines():
-            words = line.split()
-            if words[:2] == ["[GNUPG:]", "VALIDSIG"]:
-                return words[-1]
+        return _maker(result.stdout, lasting=lasting)
+
+
+def _maker(status: str, *, lasting: bool) -> str:
+    """Who made the signatures that gpgv calls good, which it does after the end of a key too.
+
+    See doc/DETAILS of GnuPG.
+    """
+    maker, expired, problem = "", 0, ""
+    for line in status.splitlines():
+        match line.split():
+            case ["[GNUPG:]", "REVKEYSIG", *_]:
+                raise SignatureError("is signed by a key that is revoked")
+            case ["[GNUPG:]", "KEYEXPIRED", seconds, *_]:
+                expired = int(seconds)
+            case ["[GNUPG:]", "EXPKEYSIG", *_]:
+                day = datetime.fromtimestamp(expired, UTC).date()
+                problem = f"is signed by a key that expired on {day}"
+            case ["[GNUPG:]", "VALIDSIG", _, _, made, *_, primary]:
+                if problem and not (lasting and int(made) <= expired):
+                    raise SignatureError(problem)
+                maker, problem = maker or primary, ""
+    if not maker:
         raise SignatureError("has no signature that gpgv understands")
+    return maker
 
 
 @contextmanager
@@ -198,47 +228,57 @@ def opened(
     env = {"LC_ALL": "C.UTF-8"}
     if signing.home:
         env["GNUPGHOME"] = str((root / signing.home).absolute())
-    fingerprint, key_ids = _find_key(signing, gpg, env, run)
-    options: tuple[str, ...] = ("--batch", "--no-tty")
+    signer = _find_key(signing, gpg, env, run)
     passphrase = environment.get(PASSPHRASE)
     if signing.passphrase_file:
         text = (root / signing.passphrase_file).read_text()
         passphrase = text.partition("\n")[0].removesuffix("\r")
     if passphrase is None:
-        yield Signer(
-            fingerprint=fingerprint, key_ids=key_ids, gpg=gpg, options=options, env=env, run=run
-        )
+        yield signer
         return
     memory = os.memfd_create("passphrase")
     with os.fdopen(memory, "wb") as file:
         file.write(passphrase.encode() + b"\n")
         file.flush()
-        options += ("--pinentry-mode=loopback",)
-        options += (f"--passphrase-file=/proc/{os.getpid()}/fd/{memory}",)
-        yield Signer(
-            fingerprint=fingerprint, key_ids=key_ids, gpg=gpg, options=options, env=env, run=run
-        )
+        place = f"/proc/{os.getpid()}/fd/{memory}"
+        options = (*_OPTIONS, "--pinentry-mode=loopback", f"--passphrase-file={place}")
+        yield replace(signer, options=options)
 
 
 def sign_again(signer: Signer, folder: Path, work: Path) -> Iterator[str]:
     """Sign every package in ``folder`` that ``signer`` did not sign; the file name of each.
 
-    Each is signed as a copy in ``work`` and put in its place in one step.
+    Copies are signed in ``work``, which needs room for all of them, and put in place one after the
+    other when the last one is signed: until then, ``folder`` is what its metadata says.
     Raises :class:`SigningError`, and :class:`PackageError` for what is not a package.
     """
-    for name in unsigned(signer, folder):
-        package = folder / name
-        before = package.stat()
-        with tempfile.TemporaryDirectory(prefix="sign-", dir=work) as room:
-            copy = Path(room) / name
-            shutil.copyfile(package, copy)
-            signer.sign_package(copy)
-            # A signature fits into the room that rpm left for it: the size stays. Whoever compares
-            # sizes and times, as we do for the metadata, must see another time.
-            later = max(int(time.time()), int(before.st_mtime) + 1)
-            os.utime(copy, (later, later))
+    with tempfile.TemporaryDirectory(prefix="sign-", dir=work) as room:
+        copies = []
+        for name in unsigned(signer, folder):
+            copies.append(Path(room) / name)
+            _sign_copy(signer, folder / name, copies[-1])
+            yield name
+        for copy in copies:
             rpmbuild.publish(copy, folder)
-        yield name
+
+
+def _sign_copy(signer: Signer, package: Path, copy: Path) -> None:
+    before = package.stat()
+    try:
+        shutil.copyfile(package, copy)
+    except OSError as error:
+        if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+            raise
+        raise _full(package.name) from error
+    signer.sign_package(copy)
+    # A signature fits into the room that rpm left for it: the size stays. Whoever compares
+    # sizes and times, as we do for the metadata, must see another time.
+    later = max(int(time.time()), int(before.st_mtime) + 1)
+    os.utime(copy, (later, later))
+
+
+def _full(name: str) -> HostError:
+    return HostError(f"no space left on the disk to sign the package {name}", hint=NO_SPACE)
 
 
 def unsigned(signer: Signer, folder: Path) -> tuple[str, ...]:
@@ -266,9 +306,8 @@ def open_keyring(content: bytes, folder: Path, what: str, *, run: Run = process.
     return Keyring(file=file, run=run)
 
 
-def _find_key(
-    signing: Signing, gpg: str, env: Mapping[str, str], run: Run
-) -> tuple[str, frozenset[str]]:
+def _find_key(signing: Signing, gpg: str, env: Mapping[str, str], run: Run) -> Signer:
+    """The signer without a passphrase."""
     home = env.get("GNUPGHOME")
     where = f" in {home}" if home else ""
     seek = "list what is there: gpg"
@@ -292,7 +331,17 @@ def _find_key(
     state = {"e": "has expired", "r": "is revoked", "d": "is disabled"}.get(primary[0][1])
     if state:
         raise SigningError(f"the key '{signing.key}'{where} {state}", hint=seek)
-    return fingerprints[0], frozenset(row[4] for row in rows if row[0] in {"sec", "ssb"})
+    # What a revoked subkey signed, rpm refuses: it gets a new signature.
+    usable = [row for row in rows if row[0] in {"sec", "ssb"} and row[1] != "r"]
+    return Signer(
+        fingerprint=fingerprints[0],
+        key_ids=frozenset(row[4] for row in usable),
+        modern=any(row[3] not in _RSA_AND_DSA for row in usable if "s" in row[11]),
+        gpg=gpg,
+        options=_OPTIONS,
+        env=env,
+        run=run,
+    )
 
 
 def _reason(signatures: bytes, tail: str) -> str:

@@ -116,10 +116,20 @@ def dependency(value: str) -> SpecText:
     return SpecText(value)
 
 
-def any_of(values: Sequence[str]) -> SpecText:
-    """Any of several dependencies or files, for rpm 4.13 and newer if there is more than one."""
-    first, *others = [path(v) if v.startswith("/") else dependency(v) for v in values]
-    return SpecText(f"({' or '.join([first, *others])})") if others else first
+def any_of(values: Sequence[Sequence[str]]) -> SpecText:
+    """Any of several groups of dependencies or files, all of one group.
+
+    Where it is more than one name, for rpm 4.13 and newer.
+    """
+    return _joined("or", [_joined("and", [_needed(v) for v in group]) for group in values])
+
+
+def _needed(value: str) -> SpecText:
+    return path(value) if value.startswith("/") else dependency(value)
+
+
+def _joined(word: str, parts: Sequence[SpecText]) -> SpecText:
+    return SpecText(f"({f' {word} '.join(parts)})") if len(parts) > 1 else parts[0]
 
 
 def url(value: str) -> str:

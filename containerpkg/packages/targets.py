@@ -37,6 +37,9 @@ class Target:
     compression: Compression = "zstd"
     """How archives are compressed."""
 
+    rsa: bool = False
+    """Whether rpm is older than 4.16, which reads no signature of an Ed25519 or ECDSA key."""
+
     classic: bool = False
     """Whether rpm is older than 4.13: no file triggers, no rich dependencies, payloads in gzip."""
 
@@ -46,28 +49,29 @@ class Target:
         return self.units == "quadlet" and self.engine >= DROPINS
 
     @property
-    def engine_requirement(self) -> tuple[str, ...]:
-        """What image packages with services require: any one of these.
+    def engine_requirement(self) -> tuple[tuple[str, ...], ...]:
+        """What image packages with services require: all of any one of these groups.
 
         Without an epoch, every podman package that has one would do, whatever its version.
         """
         version = f"{self.engine[0]}.{self.engine[1]}"
         if self.classic:
             # Red Hat's docker and Docker's own; podman-docker brings the command alone.
-            return ("/usr/lib/systemd/system/docker.service",)
+            return (("/usr/lib/systemd/system/docker.service",),)
         if self.units == "docker":
-            # Docker's own packages, Fedora's, and those of other distributions.
+            # Docker's own packages, Fedora's, and those of other distributions. The podman-docker
+            # of EL 8 provides docker too, with podman's epoch, and has no daemon.
             return (
-                f"docker-ce >= 3:{version}",
-                f"moby-engine >= {version}",
-                f"docker >= {version}",
+                (f"docker-ce >= 3:{version}",),
+                (f"moby-engine >= {version}",),
+                (f"docker >= {version}", "/usr/bin/dockerd"),
             )
-        return (f"podman >= {self.epoch}:{version}",)
+        return ((f"podman >= {self.epoch}:{version}",),)
 
 
 _QUADLET = (
     # .image units exist since 4.8. EL 8.9 has 3:4.6.1, EL 8.10 and last 4:4.9.4.
-    Target(name="el8", dist=".el8", engine=(4, 8), epoch=4, systemd=239),
+    Target(name="el8", dist=".el8", engine=(4, 8), epoch=4, systemd=239, rsa=True),
     # EL 9.4 has 4:4.9.4, 9.5 has 4:5.2.2, 9.6 has 5:5.4.0, 9.7 has 6:5.6.0. CentOS Stream 9
     # once had 2:4.9.4 and 2:5.1.2, which no epoch tells apart from older ones.
     Target(name="el9", dist=".el9", engine=(5, 0), epoch=4, systemd=252),
@@ -98,6 +102,7 @@ _EL7 = Target(
     systemd=219,
     payload="archive",
     compression="gzip",
+    rsa=True,
     classic=True,
 )
 

@@ -83,6 +83,8 @@ def read_archive(file: Reader) -> tuple[ArchivedImage, ...]:
         )
     except (KeyError, TypeError) as error:
         raise ValueError(f"it lacks {error}, or that is something else") from error
+    except RecursionError as error:
+        raise ValueError("it has a description that is nested too deeply") from error
 
 
 def _image(

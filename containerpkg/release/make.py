@@ -27,7 +27,7 @@ from containerpkg.files import locked, make_public, sweep
 from containerpkg.packages import signing
 from containerpkg.packages.image import has_archive
 from containerpkg.packages.runtime import NAME as RUNTIME
-from containerpkg.packages.signing import Signer
+from containerpkg.packages.signing import Signer, SigningError
 from containerpkg.packages.targets import TARGETS
 from containerpkg.process import missing_tool
 from containerpkg.progress import Progress
@@ -408,7 +408,14 @@ class Workshop:
                 )
             yield None
             return
+        target = TARGETS[self.project.file.target]
         with signing.opened(self.project.file.signing, self.project.root) as signer:
+            if target.rsa and signer.modern:
+                raise SigningError(
+                    f"hosts of the target '{target.name}' read RSA signatures alone, and the key "
+                    f"'{self.project.file.signing.key}' makes others",
+                    hint="gpg --quick-generate-key 'NAME <ADDRESS>' rsa4096 sign 2y",
+                )
             yield signer
 
 

@@ -107,7 +107,7 @@ class PackagePlanner:
         check_volumes(image, json.loads(self._store.verified(stored.config).read_bytes()))
         key, record, make, reason = self._release(
             lambda stamp: self.plan(image, stored, stamp),
-            [r for r in self.history(image) if r.version == image.version],
+            [r for r in self.history(image, stored) if r.version == image.version],
         )
         return ImageStep(
             image=image,
@@ -140,10 +140,14 @@ class PackagePlanner:
         """Whether the package of ``image`` needs no layer packages."""
         return has_archive(image, TARGETS[self._project.file.target])
 
-    def history(self, image: Image) -> tuple[PackageRecord, ...]:
-        """The releases for this target, of whatever version, oldest first."""
-        records = self._records.packages(image.package)
-        return tuple(record for record in records if record.target == self._project.file.target)
+    def history(self, image: Image, stored: StoredImage) -> tuple[PackageRecord, ...]:
+        """The releases for this target and architecture, of whatever version, oldest first."""
+        return tuple(
+            record
+            for record in self._records.packages(image.package)
+            if record.target == self._project.file.target
+            and record.architecture in {"", stored.architecture}
+        )
 
     def plan(self, image: Image, stored: StoredImage, stamp: str) -> PackagePlan:
         """The package of ``image`` with the release that ``stamp`` ends."""

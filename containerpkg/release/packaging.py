@@ -169,6 +169,7 @@ class Packager:
                 version=step.image.version,
                 stamp=self._records.next_stamp(step.image.package, datetime.now(UTC)),
                 manifest=step.stored.manifest.digest,
+                architecture=step.stored.architecture,
             )
             # Kept before the package exists, so that a run killed now gives no second release.
             self._records.add_package(record)
@@ -207,7 +208,8 @@ class Packager:
         sizes = {name: (self._folder / name).stat().st_size for name in made}
         # A record without a size is of a package that was never there before this run.
         new = not record.size
-        before = [r for r in self._planner.history(step.image) if r.size and r.stamp < record.stamp]
+        history = self._planner.history(step.image, step.stored)
+        before = [r for r in history if r.size and r.stamp < record.stamp]
         had = before[-1].layers if before else {}
         layers = {name: size for name, size in sizes.items() if name != nevra.filename}
         if (record.layers, record.size) != (layers, sizes[nevra.filename]):

@@ -6,6 +6,7 @@ The same files and time give the same bytes.
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import tarfile
 import tempfile
@@ -115,6 +116,9 @@ def write_bundle(
             write_iso(files, image, label=top, time=time, run=run)
             if split is None:
                 image.chmod(0o644)
+                # A stick may be pulled out as soon as we say that it is done.
+                with image.open("rb") as written:
+                    os.fsync(written.fileno())
                 image.rename(output)
                 return (output,)
             with image.open("rb") as source, _parts(output, split) as parts:
@@ -156,7 +160,10 @@ class _Parts:
 
     def close(self) -> None:
         if self._file:
+            self._file.flush()
+            os.fsync(self._file.fileno())
             self._file.close()
+            self._file = None
 
     def digest(self) -> str:
         return self._whole.hexdigest()

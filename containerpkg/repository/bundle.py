@@ -29,7 +29,7 @@ from containerpkg.definitions.project import Repository
 from containerpkg.errors import RepositoryError, UsageError
 from containerpkg.files import sha256_bytes, sha256_file
 from containerpkg.packages.ordering import Evr
-from containerpkg.packages.signing import Signer
+from containerpkg.packages.signing import SignatureError, Signer, open_keyring
 from containerpkg.repository.archive import Entry
 from containerpkg.repository.metadata import REPOMD, SIGNATURE, revision_of, write_metadata
 from containerpkg.repository.repofile import key_name, render_repo_file
@@ -78,7 +78,7 @@ def parse_installed(text: str, name: str) -> frozenset[str]:
 def select(
     folder: Path, *, everything: bool = False, installed: frozenset[str] = frozenset()
 ) -> Selection:
-    """The newest package of each name and what those require, or ``everything``.
+    """The newest package of each name and architecture and what those require, or ``everything``.
 
     Layers come only as they are required. What is in ``installed`` is left out.
     Raises :class:`RepositoryError` for a repository whose metadata cannot be read.
@@ -102,20 +102,35 @@ def select(
 
 @contextmanager
 def entries(
-    folder: Path, selection: Selection, repository: Repository, *, signer: Signer | None = None
+    folder: Path,
+    selection: Selection,
+    repository: Repository,
+    *,
+    signs: bool = False,
+    signer: Signer | None = None,
 ) -> Iterator[tuple[Entry, ...]]:
     """All files of the bundle, sorted by name, for the block.
 
     The repository in ``folder`` is signed or not, and so is the bundle; ``signer`` signs the
     metadata of a part of a signed one. Raises :class:`RepositoryError` for packages that are not
-    what the metadata says, or not signed by ``signer``, and :class:`UsageError` if there has to be
-    a signer and is none.
+    what the metadata says, or not signed by ``signer``, for metadata that is not signed right, or
+    not at all by a project that ``signs``, and :class:`UsageError` if there has to be a signer and
+    is none.
     """
     repodata = folder / "repodata"
     signed = (repodata / SIGNATURE).exists()
+    if signs and not signed:
+        # A bundle of it would tell its site to check nothing.
+        raise RepositoryError(
+            f"the repository {folder} is not signed, and there is a key that signs",
+            hint="run 'containerpkg make' with that key, or name none to make a bundle without "
+            "signatures",
+        )
     revision = revision_of(repodata)
     _check_packages(folder, selection.packages, signer if signed else None)
     with tempfile.TemporaryDirectory(prefix="containerpkg-") as beside:
+        if signed:
+            _check_metadata(folder, folder / key_name(repository), Path(beside))
         if not selection.whole:
             if signed and not signer:
                 raise UsageError(
@@ -179,7 +194,9 @@ def render_readme(
             [f"cd {place} && sha256sum --quiet --check SHA256SUMS"],
         ),
     ]
+    told = "Tell dnf, once:"
     if signed:
+        told = "Tell dnf, once, by a file that says gpgcheck=1 and repo_gpgcheck=1:"
         key = f"{place}/{key_name(repository)}"
         steps.append(
             (
@@ -188,7 +205,7 @@ def render_readme(
             )
         )
     steps += [
-        ("Tell dnf, once:", [f"cp {place}/{repository.id}.repo /etc/yum.repos.d/"]),
+        (told, [f"cp {place}/{repository.id}.repo /etc/yum.repos.d/"]),
         (
             "Install, or update what is there:",
             ["dnf --refresh install PACKAGE", "dnf --refresh update"],
@@ -204,13 +221,13 @@ def render_readme(
 
 
 def _required(packages: Sequence[createrepo_c.Package]) -> list[createrepo_c.Package]:
-    """The newest package of each name that is no layer, and what those require."""
-    newest: dict[str, createrepo_c.Package] = {}
+    """The newest package of each name and architecture that is no layer, and what those require."""
+    newest: dict[tuple[str, str], createrepo_c.Package] = {}
     providers: dict[str, createrepo_c.Package] = {}
     for package in packages:
-        best = newest.get(package.name)
+        best = newest.get((package.name, package.arch))
         if best is None or _evr(best) < _evr(package):
-            newest[package.name] = package
+            newest[package.name, package.arch] = package
     for package in newest.values():
         providers |= {provide[0]: package for provide in package.provides}
     wanted = [p for p in newest.values() if not p.name.startswith("oci-layer-")]
@@ -230,6 +247,18 @@ def _evr(package: createrepo_c.Package) -> Evr:
 
 def _name(package: createrepo_c.Package) -> str:
     return f"{package.name}-{package.version}-{package.release}.{package.arch}"
+
+
+def _check_metadata(folder: Path, key: Path, work: Path) -> None:
+    repomd = folder / "repodata" / REPOMD
+    try:
+        signature = repomd.with_name(SIGNATURE).read_bytes()
+        open_keyring(key.read_bytes(), work, str(key)).check(signature, repomd.read_bytes())
+    except SignatureError as error:
+        raise RepositoryError(
+            f"the metadata {repomd} {error.message}",
+            hint="'containerpkg make' signs it anew",
+        ) from error
 
 
 def _check_packages(

@@ -23,6 +23,7 @@ import createrepo_c
 from containerpkg.errors import ContainerpkgError, PackageError, RepositoryError, StoreError
 from containerpkg.files import sha256_file
 from containerpkg.packages.contents import Contents, read_contents
+from containerpkg.packages.image import REFERENCE
 from containerpkg.packages.layer import BLOBS
 from containerpkg.packages.signing import Keyring, SignatureError
 from containerpkg.repository.metadata import REPOMD, SIGNATURE, revision_of
@@ -65,6 +66,10 @@ def verify(
         if (place / "repodata").is_dir():
             found, listed = _repository(place, keyring, oldest)
             links += found
+        elif place.is_dir() and (oldest is not None or any(place.glob("*.repo"))):
+            lost = RepositoryError(f"the repository {place} has no metadata", hint=_REINSTALL)
+            links.append(_broken("metadata", str(place), lost))
+            continue
         elif place.is_dir():
             listed = [_Expected(path=path) for path in sorted(place.rglob("*.rpm"))]
             if not listed:
@@ -72,7 +77,10 @@ def verify(
                 links.append(_broken("package", str(place), none))
         else:
             listed = [_Expected(path=place)]
-        packages |= {package.path.absolute(): package for package in listed}
+        for one in listed:
+            path = one.path.absolute()
+            if one.sha256 or path not in packages:
+                packages[path] = one
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         read = list(pool.map(_read, packages.values()))
         contents = [package for package in read if isinstance(package, Contents)]
@@ -111,6 +119,8 @@ def _repository(
                 f"and {oldest} was there before",
                 hint="somebody put an earlier state of it back; ask whoever publishes it",
             )
+        if keyring:
+            _check_repo_files(folder)
         expected = _listed(folder)
     except RepositoryError as error:
         return [_broken("metadata", str(folder), error)], []
@@ -132,6 +142,17 @@ def _metadata_signature(repodata: Path, keyring: Keyring) -> str:
             f"the metadata {repodata / REPOMD} {error.message}", hint=_hint(error)
         ) from error
     return f"signed by {_short(maker)}"
+
+
+def _check_repo_files(folder: Path) -> None:
+    """No signature covers these files, and they say whether a host looks at signatures."""
+    for path in sorted(folder.glob("*.repo")):
+        said = path.read_text(errors="replace").split()
+        if said.count("gpgcheck=1") != 1 or said.count("repo_gpgcheck=1") != 1:
+            raise RepositoryError(
+                f"the file {path} would have dnf check no signatures",
+                hint="it has to say gpgcheck=1 and repo_gpgcheck=1; do not use it as it is",
+            )
 
 
 def _listed(folder: Path) -> list[_Expected]:
@@ -175,22 +196,22 @@ def _package(
     name = expected.path.name
     if isinstance(package, ContainerpkgError):
         return _broken("package", name, package)
-    result = []
-    if expected.sha256:
-        if package.sha256 != expected.sha256:
-            wrong = RepositoryError(
-                f"the package {name} is not the file that the metadata names: its checksum differs",
-                hint=_REINSTALL,
-            )
-            return _broken("package", name, wrong)
-        result.append("checksum")
+    result = [] if name == f"{package.nevra}.rpm" else [f"is {package.nevra}"]
+    if expected.sha256 not in {None, package.sha256}:
+        wrong = RepositoryError(
+            f"the package {name} is not the file that the metadata names: its checksum differs",
+            hint=_REINSTALL,
+        )
+        return _broken("package", name, wrong)
     if keyring:
         try:
-            maker = keyring.check(package.signatures, package.signed)
+            maker = keyring.check(package.signatures, package.signed, lasting=True)
         except SignatureError as error:
             wrong = RepositoryError(f"the package {name} {error.message}", hint=_hint(error))
             return _broken("package", name, wrong)
-        result.insert(0, f"signed by {_short(maker)}")
+        result.append(f"signed by {_short(maker)}")
+    if expected.sha256:
+        result.append("checksum")
     if package.broken:
         altered = StoreError(
             f"the package {name} was altered: {package.broken[-1]}", hint=_REINSTALL
@@ -308,11 +329,27 @@ def _image(
         raise StoreError(f"{described} lacks its manifest {digest}")
     manifest = json.loads(content)
     layers = manifest["layers"]
+    # What is asked for and loaded by the image's ID, and which blobs are hashed before.
+    image_id = str(manifest["config"]["digest"])
+    if about["id"] != image_id or f"oci-image-id({image_id})" not in package.provides:
+        raise StoreError(
+            f"{described} is another one: its manifest has {image_id}, image.json names "
+            f"{about['id']}"
+        )
+    if [layer["digest"] for layer in about["layers"]] != [layer["digest"] for layer in layers]:
+        raise StoreError(f"{described} has other layers than image.json names")
     # Docker reads another description of the same image.
     (archive,) = json.loads(package.descriptions[f"{home}/manifest.json"])
     blobs = [f"blobs/sha256/{blob['digest'][7:]}" for blob in (manifest["config"], *layers)]
     if [archive["Config"], *archive["Layers"]] != blobs:
         raise StoreError(f"{described} is another image for Docker: see its manifest.json")
+    names = {str(entry["annotations"][REFERENCE]) for entry in index["manifests"]}
+    loaded = {*names, *archive["RepoTags"]}
+    if about["reference"] not in loaded or len({n.rpartition(":")[0] for n in loaded}) != 1:
+        raise StoreError(
+            f"{described} would be loaded as {', '.join(sorted(loaded))} and not as "
+            f"{about['reference']}"
+        )
     for blob in (manifest["config"], *layers):
         needed, size = str(blob["digest"]), int(blob["size"])
         holder = package if needed in package.blobs else providers.get(f"oci-blob({needed})")
@@ -343,4 +380,6 @@ def _short(fingerprint: str) -> str:
 def _hint(error: SignatureError) -> str:
     if "another key" in error.message:
         return "ask whoever publishes it for the public key, and name that with --key FILE"
+    if "by a key that" in error.message:
+        return "ask whoever publishes it for the key of today, or for what is signed with that"
     return _REINSTALL

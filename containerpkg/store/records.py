@@ -53,6 +53,9 @@ class PackageRecord(_Record):
     """When this content was released, in UTC; the part of the release that orders builds."""
 
     manifest: str
+    architecture: str = ""
+    """OCI's name of it; empty in records of before there was this, which hold for any."""
+
     layers: dict[str, int] = {}
     """Layer package → bytes, for the size of an update."""
 

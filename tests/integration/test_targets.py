@@ -104,7 +104,8 @@ ENGINE = {
     "el9": "podman >= 4:5.0",
     "el10": "podman >= 6:5.4",
     "fedora": "podman >= 5:5.4",
-    "docker": "(docker-ce >= 3:25.0 or moby-engine >= 25.0 or docker >= 25.0)",
+    "docker": "(docker-ce >= 3:25.0 or moby-engine >= 25.0"
+    " or (docker >= 25.0 and /usr/bin/dockerd))",
 }
 DIST = {"fedora": "fc"}
 

@@ -8,18 +8,23 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import createrepo_c
 import pytest
 
 from containerpkg.definitions.project import Signing
 from containerpkg.errors import RepositoryError
+from containerpkg.packages import image as packaged_image
 from containerpkg.packages import signing
+from containerpkg.packages.plan import PackageFile
 from containerpkg.packages.rpmfile import load_headers
 from containerpkg.packages.signing import PASSPHRASE as VARIABLE
-from containerpkg.packages.signing import SigningError
+from containerpkg.packages.signing import SignatureError, SigningError
 from containerpkg.repository import metadata
+from containerpkg.repository.chain import verify
 from containerpkg.repository.metadata import publish_metadata
 from tests.trust import (
     PASSPHRASE,
@@ -127,6 +132,27 @@ def test_an_unsigned_repository_is_signed_whole_and_then_left_alone(
     assert {name for name in same if not name.endswith(".xml.gz")} == {"containerpkg.repo"}
 
 
+def test_a_repository_stays_as_it_is_until_all_of_it_is_signed(
+    publisher: Publisher, keys: Keys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publisher.make()
+    before = digests(publisher.repo)
+    real, signed = signing.Signer.sign_package, []
+
+    def sign_package(signer: signing.Signer, package: Path) -> None:
+        if len(signed) == 3:
+            raise KeyboardInterrupt
+        signed.append(package.name)
+        real(signer, package)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(signing.Signer, "sign_package", sign_package)
+        with pytest.raises(KeyboardInterrupt):
+            publisher.make(keys)
+    assert digests(publisher.repo) == before
+    assert len(publisher.make(keys).signed) == 4
+
+
 def test_a_signed_repository_is_not_published_without_the_key(
     publisher: Publisher, keys: Keys
 ) -> None:
@@ -190,6 +216,21 @@ def test_metadata_and_signature_belong_together_and_old_files_stay(
     }
     found = {path.name for path in (repo / "repodata").iterdir()}
     assert newest | {"repomd.xml", "repomd.xml.asc"} <= found
+
+
+def test_a_key_that_the_hosts_of_a_target_do_not_know(publisher: Publisher, keys: Keys) -> None:
+    publisher.make()
+    before = digests(publisher.repo)
+    env = {"GNUPGHOME": str(keys.home), VARIABLE: PASSPHRASE}
+    argv = ("package", "--sign", keys.ours, "--target", "el8-podman")
+    done = containerpkg(*argv, cwd=publisher.root, **env)
+    said = (
+        "containerpkg: error: hosts of the target 'el8-podman' read RSA signatures alone, and the "
+        f"key '{keys.ours}' makes others\n"
+        "hint: gpg --quick-generate-key 'NAME <ADDRESS>' rsa4096 sign 2y\n"
+    )
+    assert (done.returncode, done.stderr) == (8, said)
+    assert digests(publisher.repo) == before
 
 
 def test_where_the_passphrase_comes_from(keys: Keys, tmp_path: Path) -> None:
@@ -295,6 +336,14 @@ FAULTS: dict[str, tuple[Fault, bool, int, str]] = {
         7,
         "the package {app} was altered: ",
     ),
+    "a number in a header": (
+        lambda repo, keys: alter(
+            app(repo), load_headers(app(repo)).payload - len(load_headers(app(repo)).main.raw) + 280
+        ),
+        False,
+        9,
+        "the package {app} is not what was signed: the signature is of other bytes",
+    ),
     "a byte of a header": (
         lambda repo, keys: alter(app(repo), load_headers(app(repo)).payload - 40),
         False,
@@ -334,6 +383,14 @@ FAULTS: dict[str, tuple[Fault, bool, int, str]] = {
         9,
         "the metadata {repo}/repodata/repomd.xml is not signed",
     ),
+    "a .repo file that trusts everybody": (
+        lambda repo, keys: (repo / "containerpkg.repo").write_text(
+            (repo / "containerpkg.repo").read_text().replace("\ngpgcheck=1", "\ngpgcheck=0")
+        ),
+        True,
+        9,
+        "the file {repo}/containerpkg.repo would have dnf check no signatures\n",
+    ),
     "a byte of repomd.xml": (
         lambda repo, keys: alter(repo / "repodata/repomd.xml", -30),
         True,
@@ -365,6 +422,55 @@ def test_the_first_broken_link_is_named(
     assert done.returncode == status, done.stdout + done.stderr
     assert done.stderr.startswith(f"containerpkg: error: {message.format(**names)}")
     assert "BROKEN" in done.stdout
+
+
+def test_an_earlier_package_under_a_later_name(repo: Path, key_file: Path) -> None:
+    """It is signed: only the metadata, or its own name, tells it from the later one."""
+    old, new = sorted((repo / "packages").glob("app-*.rpm"))
+    shutil.copy(old, new)
+    verify = ("verify", "--key", key_file, "--json")
+    done = containerpkg(*verify, repo, repo / "packages")
+    assert done.returncode == 9
+    assert f"{new.name} is not the file that the metadata names" in done.stderr
+    links = json.loads(containerpkg(*verify, new).stdout)["links"]
+    assert links[0]["result"].startswith(f"is {old.name.removesuffix('.rpm')}, signed by ")
+
+
+def test_a_repository_without_metadata(repo: Path, key_file: Path) -> None:
+    shutil.rmtree(repo / "repodata")
+    done = containerpkg("verify", "--key", key_file, repo)
+    said = f"containerpkg: error: the repository {repo} has no metadata\n"
+    assert (done.returncode, done.stderr[: len(said)]) == (9, said)
+    place = repo / "packages"
+    assert containerpkg("verify", "--key", key_file, place).returncode == 0
+    assert containerpkg("verify", "--key", key_file, "--oldest", "1", place).returncode == 9
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("id", "sha256:0", " is another one: its manifest has sha256:"),
+        ("manifest", "sha256:0", " has several manifests: image.json names sha256:0, index.json "),
+        ("layers", [], " has other layers than image.json names"),
+        ("reference", "quay.io/example/app:2", " would be loaded as quay.io/example/app:1.0, "),
+        ("reference", "a.example/b:1", " would be loaded as quay.io/example/app:1.0, quay.io/"),
+    ],
+)
+def test_a_description_of_another_image(
+    key: str, value: object, message: str, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would be ours: whoever has no key cannot change it."""
+    about = packaged_image._about
+
+    def other(*arguments: Any) -> PackageFile:
+        file = about(*arguments)
+        return replace(file, content=json.dumps(json.loads(str(file.content)) | {key: value}))
+
+    monkeypatch.setattr(packaged_image, "_about", other)
+    publisher.make()
+    *_, image = verify([publisher.package("app")], None)
+    assert image.error
+    assert message in image.error.message
 
 
 def test_metadata_of_yesterday_is_seen_by_its_revision(
@@ -473,4 +579,64 @@ def test_bundles_that_cannot_be(signed: Publisher, tmp_path: Path) -> None:
     done = containerpkg(*elsewhere, repo, "--all", cwd=other.root)
     assert done.returncode == 9
     assert f"{layer(repo)} is missing or not the file that the metadata names" in done.stderr
+    # Nor is one made that has its site check less than the repository's own sites do.
+    repo = Path(shutil.copytree(signed.repo, tmp_path / "torn"))
+    signature = repo / "repodata/repomd.xml.asc"
+    shutil.copy(signed.root / "first/repodata/repomd.xml.asc", signature)
+    done = containerpkg(*elsewhere, repo, "--all", cwd=other.root)
+    said = (
+        f"containerpkg: error: the metadata {repo}/repodata/repomd.xml is not what was signed: the "
+        "signature is of other bytes\n"
+        "hint: 'containerpkg make' signs it anew\n"
+    )
+    assert (done.returncode, done.stderr) == (9, said)
+    signature.unlink()
+    done = containerpkg(*elsewhere, repo, "--all", cwd=signed.root)
+    assert done.returncode == 9
+    assert f"the repository {repo} is not signed, and there is a key that signs" in done.stderr
     assert not (tmp_path / "x").exists()
+
+
+DAY = 86400
+
+
+def test_keys_that_have_ended(tmp_path: Path) -> None:
+    """gpgv calls all of these good signatures."""
+    home = tmp_path / "g"
+    home.mkdir(mode=0o700)
+    text = tmp_path / "text"
+    text.write_text("text")
+    born = 1_600_000_000
+
+    def gpg(*arguments: str | Path, day: int = 0) -> None:
+        clock = f"--faked-system-time={born + day * DAY}!"
+        argv = ["gpg", "--batch", "--quiet", f"--homedir={home}", "--passphrase=", clock]
+        subprocess.run([*argv, *arguments], check=True, capture_output=True)
+
+    def check(name: str, *, lasting: bool = False) -> str:
+        public = tmp_path / f"{name}.key"
+        gpg("--yes", "--armor", f"--output={public}", "--export", name)
+        keyring = signing.open_keyring(public.read_bytes(), tmp_path, "the key")
+        try:
+            signature = (tmp_path / f"{name}.sig").read_bytes()
+            keyring.check(signature, text.read_bytes(), lasting=lasting)
+        except SignatureError as error:
+            return error.message
+        return "good"
+
+    try:
+        for name, end in (("old", "10d"), ("gone", "never")):
+            gpg("--quick-generate-key", name, "ed25519", "sign", end)
+            sign = (f"--local-user={name}", f"--output={tmp_path}/{name}.sig", "--detach-sign")
+            gpg(*sign, text, day=5)
+        assert check("old") == "is signed by a key that expired on 2020-09-23"
+        assert check("old", lasting=True) == "good"
+        assert check("gone", lasting=True) == "good"
+        (revocation,) = (
+            path for path in (home / "openpgp-revocs.d").iterdir() if " gone\n" in path.read_text()
+        )
+        revocation.write_text(revocation.read_text().replace(":-----BEGIN", "-----BEGIN"))
+        gpg("--import", revocation)
+        assert check("gone", lasting=True) == "is signed by a key that is revoked"
+    finally:
+        subprocess.run(["gpgconf", f"--homedir={home}", "--kill", "gpg-agent"], check=False)

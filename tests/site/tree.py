@@ -37,6 +37,7 @@ Provides: podman = 4:@PODMAN@
 Provides: podman = 5:@PODMAN@
 Provides: podman = 6:@PODMAN@
 Provides: docker = @DOCKER@
+Provides: /usr/bin/dockerd
 # By which an older distribution's docker is known.
 Provides: /usr/lib/systemd/system/docker.service
 Provides: systemd = @SYSTEMD@

@@ -312,7 +312,7 @@ def test_the_files_of_an_image_with_a_service() -> None:
     )
 
 
-DOCKER = "(docker-ce >= 3:25.0 or moby-engine >= 25.0 or docker >= 25.0)"
+DOCKER = "(docker-ce >= 3:25.0 or moby-engine >= 25.0 or (docker >= 25.0 and /usr/bin/dockerd))"
 
 
 def test_an_image_for_neighbours_alone_needs_what_their_units_do() -> None:
@@ -449,7 +449,8 @@ systemctl start --no-block containerpkg-sync.service >/dev/null 2>&1 || :
 def test_users_directories_and_ports_of_the_host() -> None:
     mount = {"source": "/srv/a", "target": "/a", "directory": {}}
     service = {"redis": {"ports": ["6379:6379"], "mounts": [mount]}}
-    file = {"users": {"redis": {"uid": 400}}, "services": service}
+    users = {"redis": {"uid": 400}, "web": {"uid": 401, "gid": 48, "description": "Web (tier 1)"}}
+    file = {"users": users, "services": service}
     files = (
         "/usr/lib/firewalld/services/redis-container.xml",
         "/usr/lib/sysusers.d/redis.conf",
@@ -459,15 +460,23 @@ def test_users_directories_and_ports_of_the_host() -> None:
         made = plan(file, target=target)
         assert {f.target for f in made.files} >= set(files)
         assert made.directories[:2] == ("/usr/lib/firewalld", "/usr/lib/firewalld/services")
-    # Newer systemds have triggers for both.
+    # Newer systemds have triggers for both, this one has no sysusers.
+    spec = plan(file, target="el7").spec
+    assert "Requires(pre): shadow-utils\n" in spec
+    useradd = "-M -d / -s /sbin/nologin"
     assert (
-        """\
+        f"""\
+%pre
+getent group redis >/dev/null || groupadd -r -g 400 redis || :
+getent passwd redis >/dev/null || useradd -r -u 400 -g redis {useradd} -c '' redis || :
+getent group web >/dev/null || groupadd -r -g 48 web || :
+getent passwd web >/dev/null || useradd -r -u 401 -g web {useradd} -c 'Web (tier 1)' web || :
+
 %post
-systemd-sysusers >/dev/null 2>&1 || :
 systemd-tmpfiles --create /usr/lib/tmpfiles.d/redis.conf >/dev/null 2>&1 || :
 systemctl daemon-reload >/dev/null 2>&1 || :
 """
-        in plan(file, target="el7").spec
+        in spec
     )
 
 

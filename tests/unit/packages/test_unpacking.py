@@ -95,6 +95,7 @@ HEADER = tarfile.TarInfo("x" * 200)
         (archive(*GOOD[:2]), "it lacks 'l.tar', or that is something else"),
         (archive(("manifest.json", b"[")), "Expecting value"),
         (archive(("manifest.json", b"[1]")), "it lacks "),
+        (archive(("manifest.json", b"[" * 500_000)), "it has a description that is nest"),
     ],
 )
 def test_anything_else_is_refused(content: bytes, message: str) -> None:

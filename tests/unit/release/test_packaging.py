@@ -337,6 +337,19 @@ def test_going_back_is_an_update_too(make_project, release):
     assert again.fresh == ()
 
 
+def test_each_architecture_has_a_history_of_its_own(make_project, release, engine, monkeypatch):
+    root = make_project(TREE)
+    made = []
+    for architecture in ("amd64", "arm64", "amd64", "arm64"):
+        monkeypatch.setenv("DOCKER_DEFAULT_PLATFORM", f"linux/{architecture}")
+        engine.architecture = architecture
+        made.append(release(root)["app"])
+    assert made[0].nevra.endswith(".x86_64")
+    assert made[1].nevra.endswith(".aarch64")
+    assert [package.nevra for package in made[2:]] == [package.nevra for package in made[:2]]
+    assert [package.fresh for package in made[2:]] == [(), ()]
+
+
 def test_a_volume_that_podman_would_delete_is_refused(make_project, release, engine, rpmbuild):
     engine.volumes["app"] = ("/data", "/cache")
     root = make_project(TREE)

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from containerpkg.definitions.project import Repository
 from containerpkg.errors import UsageError
-from containerpkg.repository.bundle import Selection, parse_installed, render_readme
+from containerpkg.packages.plan import PackagePlan
+from containerpkg.packages.rpmbuild import build
+from containerpkg.packages.version import Nevra
+from containerpkg.repository.archive import Entry, Format, write_bundle
+from containerpkg.repository.bundle import Selection, parse_installed, render_readme, select
+from containerpkg.repository.metadata import publish_metadata
 
 LIST = """\
 # of the site
@@ -41,7 +48,7 @@ A yum repository as of 2026-11-24 08:28 UTC (revision 1795508923), for hosts wit
      gpg --show-keys /srv/example/RPM-GPG-KEY-example
      rpm --import /srv/example/RPM-GPG-KEY-example
 
-4. Tell dnf, once:
+4. Tell dnf, once, by a file that says gpgcheck=1 and repo_gpgcheck=1:
      cp /srv/example/example.repo /etc/yum.repos.d/
 
 5. Install, or update what is there:
@@ -75,4 +82,56 @@ def test_the_page_for_the_administrator() -> None:
     plain = render_readme(repository, selection, revision=1795508923, signed=False)
     assert plain == README.replace(README[README.index("3. ") : README.index("4. ")], "").replace(
         "4. ", "3. "
-    ).replace("5. ", "4. ").replace("6. ", "5. ")
+    ).replace(", by a file that says gpgcheck=1 and repo_gpgcheck=1", "").replace(
+        "5. ", "4. "
+    ).replace("6. ", "5. ")
+
+
+def test_a_bundle_has_every_architecture(tmp_path: Path) -> None:
+    packages = tmp_path / "packages"
+    packages.mkdir()
+    for release, arch in (("1", "x86_64"), ("2", "x86_64"), ("1", "aarch64")):
+        plan = PackagePlan(
+            nevra=Nevra(name="app", version="1", release=release, arch=arch),
+            time=1_000_000_000,
+            spec=f"Name: app\nVersion: 1\nRelease: {release}\nSummary: A package\nLicense: MIT\n"
+            "%description\nA package.\n%files\n",
+        )
+        build(plan, tmp_path / "work", packages)
+    publish_metadata(tmp_path)
+    selection = select(tmp_path)
+    assert [package.location_href for package in selection.packages] == [
+        "packages/app-1-1.aarch64.rpm",
+        "packages/app-1-2.x86_64.rpm",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("form", "split", "names"),
+    [
+        ("tar", None, ["b"]),
+        ("tar", 6000, ["001", "002", "b.sha256"]),
+        ("iso", None, ["image.iso"]),
+        ("iso", 300_000, ["001", "002", "b.sha256"]),
+    ],
+)
+def test_what_is_done_is_on_the_disk(
+    form: Format,
+    split: int | None,
+    names: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    kept: list[str] = []
+    monkeypatch.setattr(
+        os, "fsync", lambda handle: kept.append(Path(f"/proc/self/fd/{handle}").readlink().name)
+    )
+    files = [Entry(name="README.txt", content=b"read")]
+    written = write_bundle(
+        files, tmp_path / "b", form=form, top="x", time=0, split=split, advance=lambda _: None
+    )
+    # What is made beside its place and renamed has no name of its own yet.
+    assert [n for n in kept if not n.startswith(".containerpkg-")] == [
+        n for n in names if n not in {"b", "b.sha256"}
+    ]
+    assert len(kept) == len(names) == len(written)

@@ -84,9 +84,10 @@ def stop_gone(host: Host, engines: Engines, layouts: Dict[str, Layout]) -> None:
 
 
 def _has_unit(host: Host, service: str) -> bool:
-    return any((folder / f"{service}.container").exists() for folder in host.quadlets) or any(
-        (folder / f"{service}.service").exists() for folder in host.units
-    )
+    """Whether there is a unit but that which holds a service back before podman 5."""
+    quadlets = [folder / f"{service}.container" for folder in host.quadlets]
+    units = [folder / f"{service}.service" for folder in host.units]
+    return any(path.exists() and not holdback.is_hold(path) for path in (*quadlets, *units))
 
 
 def remove_unowned(host: Host, engines: Engines, layouts: Dict[str, Layout]) -> None:

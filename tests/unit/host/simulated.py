@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -54,6 +55,9 @@ class Simulated:
     podman: SimulatedPodman = field(default_factory=SimulatedPodman)
     docker: SimulatedDocker = field(default_factory=SimulatedDocker)
     unit: str = "inactive"
+    started: int = 0
+    """When it was started, in millionths of a second since the host was."""
+
     enabled: bool = False
     preset: bool = True
     """Whether the host's presets enable the unit."""
@@ -172,7 +176,7 @@ class Simulated:
     def __call__(self, argv: Sequence[str]) -> Done:
         self._begin(argv)
         program, *words = [word for word in argv if not word.startswith("--quiet")]
-        return getattr(self, f"_{program}")(words)
+        return getattr(self, f"_{program.replace('-', '_')}")(words)
 
     def feed(self, argv: Sequence[str], write: Write) -> Done:
         """:data:`containerpkg_host.door.Feed`"""
@@ -212,10 +216,17 @@ class Simulated:
         finally:
             self.calls, self.die_at = calls, die_at
 
+    def _systemd_run(self, words: list[str]) -> Done:
+        assert words[:4] == ["--collect", "--no-block", "--unit=containerpkg-leave", "/bin/sh"]
+        self.packages -= set(words)
+        return Done(0)
+
     def _systemctl(self, words: list[str]) -> Done:
         verb, *names = [word for word in words if word != "--no-reload"]
         if verb == "daemon-reload":
             self._reload()
+        elif verb == "show" and "RequiredBy" in names[0]:
+            return Done(0, "RequiredBy=\nBoundBy=\n")
         elif verb == "show" and "ExecStart" in names[0]:
             variable = f"Environment=CONTAINERPKG_IMAGE={self.held}\n"
             if self.units == "quadlet":
@@ -223,7 +234,8 @@ class Simulated:
             return Done(0, f"ExecStart={self.units} run ${{CONTAINERPKG_IMAGE}}\n{variable}")
         elif verb == "show":
             load = "loaded" if self.held else "not-found"
-            return Done(0, f"LoadState={load}\nActiveState={self.unit}\nSubState=any\n")
+            state = f"LoadState={load}\nActiveState={self.unit}\nSubState=any\nType=notify\n"
+            return Done(0, f"{state}InactiveExitTimestampMonotonic={self.started}\n")
         elif verb == "is-enabled":
             return Done(0, "enabled\n") if self.enabled else Done(1, "disabled\n")
         elif verb in ("enable", "disable", "preset"):
@@ -297,6 +309,7 @@ class Simulated:
         if not good:
             self.end()
         self.unit = "active" if good else "failed"
+        self.started = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
         return good
 
     def _podman(self, words: list[str]) -> Done:

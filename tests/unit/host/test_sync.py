@@ -10,6 +10,7 @@ import pytest
 from containerpkg_host.cli import main
 from containerpkg_host.engines import engines
 from containerpkg_host.removal import before_removal
+from containerpkg_host.state import State
 from containerpkg_host.sync import sync
 
 from tests.unit.host.simulated import (
@@ -158,6 +159,22 @@ def test_the_hold_is_taken_away_by_the_next_version(site: Simulated) -> None:
     assert (site.running, site.files(), set(site.engine.images)) == ("D", {}, {"D"})
 
 
+def test_a_hold_that_nobody_knows_of_is_taken_away_and_the_image_tried_again(
+    site: Simulated,
+) -> None:
+    site.install("C")
+    run(site)
+    (site.host.state / "rollbacks/probe.json").write_text("a failing disk")
+    assert run(site) == 1
+    assert (site.running, len(site.files())) == ("A", 1)
+    assert set(State(site.host).rollbacks()) == {"probe"}
+
+    (site.host.state / "rollbacks/probe.json").unlink()
+    site.bad = frozenset()
+    assert run(site) == 0
+    assert (site.running, site.files()) == ("C", {})
+
+
 def test_an_older_podman_is_held_by_a_copy_of_the_unit(tmp_path: Path) -> None:
     site = make(tmp_path, "quadlet")
     site.podman.version = "4.9.4-rhel"
@@ -166,6 +183,14 @@ def test_an_older_podman_is_held_by_a_copy_of_the_unit(tmp_path: Path) -> None:
     text = site.files()["containers/systemd/probe.container"]
     assert text.endswith(f"\n[Container]\nImage={pinned('A')}\nPull=never\n")
     assert site.running == "A"
+
+    # The copy is no unit of somebody's that would stay: not even if the runtime goes as well.
+    before_removal(site.host, engines(site.host), [f"/{IMAGE}"])
+    site.remove()
+    (site.root / "run/systemd/system").mkdir(parents=True)
+    assert main(["leave"], site.host) == 0
+    assert (site.packages, list(site.host.state.iterdir())) == (set(), [])
+    assert (site.files(), site.podman.images, site.podman.container) == ({}, {}, None)
 
 
 @pytest.mark.parametrize("version", ["B", "C"])
@@ -213,6 +238,16 @@ def test_a_service_that_is_stopped_during_its_restart_stays_so(site: Simulated) 
     site.canceled = False
     assert run(site) == 0
     assert (site.unit, site.files()) == ("inactive", {})
+
+
+def test_a_service_that_failed_when_it_was_stopped_stays_so(site: Simulated) -> None:
+    # What does not end at SIGTERM has failed for systemd, be it an administrator who stopped it.
+    site.end()
+    site.unit, site.started = "failed", 1
+    site.install("B")
+    assert run(site) == 0
+    assert [call for call in site.changes() if "probe.service" in call] == []
+    assert (site.unit, site.files()) == ("failed", {})
 
 
 def test_removal_stops_what_runs_and_leaves_nothing(

@@ -7,34 +7,39 @@ from containerpkg_host.engines import Engines
 from containerpkg_host.host import Host, remove
 from containerpkg_host.layout import Layout, load_layouts
 from containerpkg_host.running import digest_of
-from containerpkg_host.state import Change, State, file_fingerprint
+from containerpkg_host.state import Change, State, file_fingerprint, version_of
 
 
 def before_removal(host: Host, engines: Engines, paths: List[str]) -> None:
     """Stop the services whose package is about to lose its files, of which ``paths`` are some.
 
     rpm says the same words when a version is replaced. Then the new one's files are there already,
-    and its image.json is not the file that the last run saw.
+    and its image.json is not the file that the last run saw; if there was none, it has two owners.
     """
     state = State(host)
     known, layouts = state.known(), load_layouts(host)[0]
     for path in paths:
         folder, _, name = path.strip().rpartition("/")
         image = folder.rpartition("/")[2]
-        if name != "image.json" or image not in known:
+        if name != "image.json":
             continue
-        one = known[image]
-        if file_fingerprint(host.images / image / name) != one.file:
+        if image in known:
+            version = known[image].current
+            if file_fingerprint(host.images / image / name) != known[image].file:
+                continue
+        elif image in layouts and rpmdb.owners(host, host.images / image / name) == 1:
+            version = version_of(layouts[image])
+        else:
             continue
-        units = presets.units_of(host, one.current.services)
+        units = presets.units_of(host, version.services)
         timers = [unit for unit in units if unit.endswith(".timer")]
         if timers:
             systemd.stop_units(host, *timers)
-        running = [s for s in one.current.services if systemd.show(host, s).running]
+        running = [s for s in version.services if systemd.show(host, s).running]
         for service in running:
             # If the image stays after all, as with one of two versions that a transaction which
             # was cut off has left, the run after this transaction starts it again.
-            digest = one.current.digest
+            digest = version.digest
             state.begin_upgrade(Change(service, image, "", old=digest, new=digest))
         if running:
             systemd.stop(host, *running)
@@ -141,6 +146,9 @@ def leave(host: Host, engines: Engines) -> None:
         remove_unowned(host, engines, layouts)
     if layouts or problems:
         return
+    for digest, one in State(host).loaded().items():
+        how = f"{one.engine} image rm {' '.join(one.names)}"
+        journal.warning(f"image {one.image} {digest[:19]} stays in {one.engine}: '{how}'")
     if host.booted:
         rpmdb.erase_later(host, rpmdb.unneeded_layers(host))
     for folder in sorted(host.state.rglob("*"), reverse=True):

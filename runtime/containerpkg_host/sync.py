@@ -342,9 +342,7 @@ class _Pass:
         if self._settings.keep_previous_layers:
             for known in self._state.known().values():
                 kept.update(known.previous.layers if known.previous else ())
-        for package in rpmdb.unneeded_layers(self._host):
-            if package in kept:
-                continue
-            done = rpmdb.erase(self._host, package)
-            if done.status == 0:
+        packages = [name for name in rpmdb.unneeded_layers(self._host) if name not in kept]
+        if packages and rpmdb.erase(self._host, packages).status == 0:
+            for package in packages:
                 journal.info(f"package {package} is removed: no installed package requires it")

@@ -73,6 +73,9 @@ class Simulated:
     """Installed layer packages."""
 
     installed: str = ""
+    replaced: bool = False
+    """Whether a transaction has yet to take the version before away."""
+
     calls: list[str] = field(default_factory=list)
     aside: list[str] = field(default_factory=list)
     """The calls of what rpm and systemd start: containerpkg-host for a trigger or a unit."""
@@ -334,10 +337,12 @@ class Simulated:
         if words[0] == "--eval":
             return Done(0, "/var/lib/rpm/.rpm.lock\n")
         if words[0] == "--erase":
-            self.packages.remove(words[1])
+            self.packages -= set(words[1:])
         elif words[-1] == "oci-layer-*":
             every = {layer(v): sha(f"layer {v}") for v in "ABCD"}
             return Done(0, "".join(f"{p} oci-blob({every[p]})\n" for p in sorted(self.packages)))
+        elif words[1] == "--queryformat=1\n":
+            return Done(0, "1\n1\n" if self.replaced else "1\n")
         elif "FILEDIGESTS" in words[1]:
             return Done(0, f"{words[-1]} {sha(f'archive {self.installed}')[7:]}\n")
         elif "--file" in words:

@@ -283,11 +283,56 @@ def test_the_removal_of_one_of_two_versions_interrupts_only(site: Simulated) -> 
     assert (run(site), site.changes()) == (0, [])
 
 
-def test_a_removal_that_is_an_update_stops_nothing(site: Simulated) -> None:
+@pytest.mark.parametrize("ran", [True, False])
+def test_a_removal_that_is_an_update_stops_nothing(site: Simulated, ran: bool) -> None:
     site.install("B")
+    if not ran:  # an administrator has masked containerpkg-sync, for one
+        (site.host.state / "images/probe.json").unlink()
+        site.replaced = True
     site.calls.clear()
     before_removal(site.host, engines(site.host), [f"/{IMAGE}"])
     assert site.changes() == []
+
+
+def test_a_removal_that_no_run_was_before_stops_what_runs(site: Simulated) -> None:
+    (site.host.state / "images/probe.json").unlink()
+    site.calls.clear()
+    before_removal(site.host, engines(site.host), [f"/{IMAGE}"])
+    assert (site.changes()[0], site.unit) == ("systemctl stop probe.service", "inactive")
+
+
+@pytest.mark.parametrize("text", ["null", "[]", "{}", '{"name": 1, "service": 1}', "not JSON"])
+def test_what_no_run_has_written_is_forgotten(site: Simulated, text: str) -> None:
+    kinds = ("loaded", "images", "presets", "upgrades", "rollbacks")
+    for kind in kinds:
+        (site.host.state / kind).mkdir(exist_ok=True)
+        (site.host.state / kind / "odd.json").write_text(text)
+    assert (run(site), site.changes(), site.running) == (0, [], "A")
+    assert [path for kind in kinds for path in (site.host.state / kind).glob("odd.json")] == []
+
+
+def test_what_a_newer_runtime_has_written_is_understood(site: Simulated) -> None:
+    site.install("C")
+    run(site)
+    for path in site.host.state.glob("*/*.json"):
+        path.write_text(json.dumps({**json.loads(path.read_text()), "newer": 1}))
+    assert (run(site), site.changes(), len(site.files())) == (0, [], 1)
+
+
+def test_images_that_cannot_be_removed_with_the_runtime_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    site = make(tmp_path, "docker")
+    (tmp_path / "run/systemd/system").mkdir(parents=True)
+    before_removal(site.host, engines(site.host), [f"/{IMAGE}"])
+    site.remove()
+    site.docker.answers = False
+    capsys.readouterr()
+    assert main(["leave"], site.host) == 0
+    assert capsys.readouterr().err == (
+        f"containerpkg-host: image probe {sha('manifest A')[:19]} stays in docker: "
+        f"'docker image rm {kept('A')} {REFERENCE}'\n"
+    )
 
 
 @pytest.mark.parametrize("preset", [True, False])

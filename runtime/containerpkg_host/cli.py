@@ -139,7 +139,7 @@ def _retry(host: Host, both: Engines, service: str) -> int:
         held = ", ".join(sorted(state.rollbacks())) or "none"
         raise WrongUsage(f"'{service}' was not given an image back; such services: {held}")
     with host.locked("sync"):
-        state.end_rollback(service)
         holdback.lift(host, service)
+        state.end_rollback(service)
         systemd.daemon_reload(host)
     return 1 if sync.sync(host, both) else 0

@@ -68,11 +68,16 @@ def _write(path: Path, text: str, service: str) -> bool:
     return True
 
 
+def is_hold(path: Path) -> bool:
+    """Whether a file is of ours, and not the administrator's."""
+    return path.exists() and path.read_text(encoding="utf-8", errors="replace").startswith(_MARK)
+
+
 def lift(host: Host, service: str) -> bool:
     """Whether there was something to take away."""
     lifted = False
     for path in _paths(host, service):
-        if path.exists() and path.read_text(encoding="utf-8").startswith(_MARK):
+        if is_hold(path):
             remove(path)
             lifted = True
         if path.name == _NAME and path.parent.is_dir():

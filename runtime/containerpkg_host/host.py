@@ -42,6 +42,7 @@ class Host:
             root / "usr/share/containers/systemd",
         )
         """First come, first served."""
+        self.rootless = self.local_quadlets / "users"
         self.local_units = root / "etc/systemd/system"
         self.units = (
             self.local_units,

@@ -42,9 +42,18 @@ def _tell_unit(message: str, unit: str, message_id: str = "") -> None:
 
 
 def _tell(priority: int, message: str) -> None:
-    prefix = f"<{priority}>" if "JOURNAL_STREAM" in os.environ else "containerpkg-host: "
+    prefix = f"<{priority}>" if _to_journal() else "containerpkg-host: "
     sys.stderr.write(f"{prefix}{message}\n")
     sys.stderr.flush()
+
+
+def _to_journal() -> bool:
+    """Whether standard error is read by journald, see systemd.exec(5).
+
+    A program in between, such as the rpm of a service, hands on the variable and has a pipe.
+    """
+    status = os.fstat(2)
+    return os.environ.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"
 
 
 def encode(fields: Dict[str, str]) -> bytes:

@@ -110,10 +110,15 @@ def load_layout(path: Path) -> Layout:
         ) from error
 
 
+def find_layouts(host: Host) -> List[Path]:
+    """The image.json of every installed image, sorted."""
+    return sorted(host.images.glob("*/image.json"))
+
+
 def load_layouts(host: Host) -> Tuple[Dict[str, Layout], List[HostProblem]]:
     """Every installed image by name, and what is wrong with those that cannot be read."""
     layouts, problems = {}, []
-    for path in sorted(host.images.glob("*/image.json")):
+    for path in find_layouts(host):
         try:
             layouts[path.parent.name] = load_layout(path)
         except HostProblem as problem:
@@ -125,6 +130,6 @@ def find_layout(host: Host, name: str) -> Layout:
     """The installed image ``name``; raises :class:`WrongUsage` if there is none."""
     path = host.images / name / "image.json"
     if "/" in name or not path.exists():
-        known = ", ".join(sorted(p.parent.name for p in host.images.glob("*/image.json")))
+        known = ", ".join(p.parent.name for p in find_layouts(host))
         raise WrongUsage(f"no package has installed an image '{name}'; installed: {known or '-'}")
     return load_layout(path)

@@ -27,6 +27,8 @@ def load_quadlets(host: Host, kind: str) -> List[Quadlet]:
     found = []
     # Quadlet looks into subfolders too; a drop-in folder is none that holds units.
     for name, path in find_units(host.quadlets, f".{kind}", deep=True).items():
+        if host.rootless in path.parents:
+            continue  # of a user's own podman
         dropins = find_dropins(host.quadlets, name)
         keys = read_keys((path, *dropins))
         found.append(Quadlet(kind, path.stem, path, dropins, keys))

@@ -7,34 +7,39 @@ from containerpkg_host.engines import Engines
 from containerpkg_host.host import Host, remove
 from containerpkg_host.layout import Layout, load_layouts
 from containerpkg_host.running import digest_of
-from containerpkg_host.state import Change, Presets, State, file_fingerprint
+from containerpkg_host.state import Change, Presets, State, file_fingerprint, version_of
 
 
 def before_removal(host: Host, engines: Engines, paths: List[str]) -> None:
     """Stop the services whose package is about to lose its files, of which ``paths`` are some.
 
     rpm says the same words when a version is replaced. Then the new one's files are there already,
-    and its image.json is not the file that the last run saw.
+    and its image.json is not the file that the last run saw; if there was none, it has two owners.
     """
     state = State(host)
     known, layouts = state.known(), load_layouts(host)[0]
     for path in paths:
         folder, _, name = path.strip().rpartition("/")
         image = folder.rpartition("/")[2]
-        if name != "image.json" or image not in known:
+        if name != "image.json":
             continue
-        one = known[image]
-        if file_fingerprint(host.images / image / name) != one.file:
+        if image in known:
+            version = known[image].current
+            if file_fingerprint(host.images / image / name) != known[image].file:
+                continue
+        elif image in layouts and rpmdb.owners(host, host.images / image / name) == 1:
+            version = version_of(layouts[image])
+        else:
             continue
-        units = presets.units_of(host, one.current.services)
+        units = presets.units_of(host, version.services)
         timers = [unit for unit in units if unit.endswith(".timer")]
         if timers:
             systemd.stop_units(host, *timers)
-        running = [s for s in one.current.services if systemd.show(host, s).running]
+        running = [s for s in version.services if systemd.show(host, s).running]
         for service in running:
             # If the image stays after all, as with one of two versions that a transaction which
             # was cut off has left, the run after this transaction starts it again.
-            digest = one.current.digest
+            digest = version.digest
             state.begin_upgrade(Change(service, image, "", old=digest, new=digest))
         if running:
             systemd.stop(host, *running)
@@ -84,9 +89,10 @@ def stop_gone(host: Host, engines: Engines, layouts: Dict[str, Layout]) -> None:
 
 
 def _has_unit(host: Host, service: str) -> bool:
-    return any((folder / f"{service}.container").exists() for folder in host.quadlets) or any(
-        (folder / f"{service}.service").exists() for folder in host.units
-    )
+    """Whether there is a unit but that which holds a service back before podman 5."""
+    quadlets = [folder / f"{service}.container" for folder in host.quadlets]
+    units = [folder / f"{service}.service" for folder in host.units]
+    return any(path.exists() and not holdback.is_hold(path) for path in (*quadlets, *units))
 
 
 def remove_unowned(host: Host, engines: Engines, layouts: Dict[str, Layout]) -> None:

@@ -6,10 +6,12 @@ came from.
 
 import json
 from pathlib import Path
-from typing import Any, Dict, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple, TypeVar
 
 from containerpkg_host.host import Host, remove, write_whole
 from containerpkg_host.layout import Layout
+
+_One = TypeVar("_One")
 
 
 class Loaded(NamedTuple):
@@ -83,11 +85,7 @@ class State:
 
     def loaded(self) -> Dict[str, Loaded]:
         """By manifest digest."""
-        found = {}
-        for data in self._all("loaded"):
-            one = Loaded(**dict(data, names=tuple(data["names"])))
-            found[one.digest] = one
-        return found
+        return {one.digest: one for one in self._all("loaded", _loaded)}
 
     def add_loaded(self, one: Loaded) -> None:
         """Remember it before it is loaded, so that nothing is left that nobody knows of."""
@@ -101,15 +99,7 @@ class State:
 
     def known(self) -> Dict[str, Known]:
         """By image name."""
-        found = {}
-        for data in self._all("images"):
-            previous = data["previous"]
-            found[data["name"]] = Known(
-                _version(data["current"]),
-                _version(previous) if previous else None,
-                data["file"],
-            )
-        return found
+        return dict(self._all("images", _known))
 
     def set_known(self, name: str, known: Known) -> None:
         """Remember ``known`` as what is installed."""
@@ -126,10 +116,15 @@ class State:
 
     def presets(self) -> Dict[str, Presets]:
         """By image."""
-        return {
-            data["name"]: Presets(tuple(data["units"]), tuple(data["enabled"]))
-            for data in self._all("presets")
-        }
+        return dict(
+            self._all(
+                "presets",
+                lambda data: (
+                    data["name"],
+                    Presets(tuple(data["units"]), tuple(data["enabled"])),
+                ),
+            )
+        )
 
     def note_presets(self, name: str, presets: Presets) -> None:
         """It was done; it is, once in the life of an installed unit."""
@@ -166,7 +161,7 @@ class State:
         remove(self._path("rollbacks", service))
 
     def _changes(self, kind: str) -> Dict[str, Change]:
-        return {data["service"]: Change(**data) for data in self._all(kind)}
+        return {change.service: change for change in self._all(kind, _change)}
 
     def _path(self, kind: str, name: str) -> Path:
         return self._root / kind / f"{name}.json"
@@ -174,16 +169,34 @@ class State:
     def _write(self, kind: str, name: str, data: Dict[str, Any]) -> None:
         write_whole(self._path(kind, name), json.dumps(data, indent=2) + "\n")
 
-    def _all(self, kind: str) -> Tuple[Dict[str, Any], ...]:
+    def _all(self, kind: str, read: Callable[[Any], _One]) -> List[_One]:
         found = []
         for path in sorted((self._root / kind).glob("[!.]*.json")):
             try:
-                found.append(json.loads(path.read_text(encoding="utf-8")))
-            except ValueError:
+                found.append(read(json.loads(path.read_text(encoding="utf-8"))))
+            except (ValueError, KeyError, TypeError, AttributeError):
                 remove(path)  # not ours, or written by a failing disk
             except FileNotFoundError:
                 pass
-        return tuple(found)
+        return found
+
+
+# A newer version of this program may have written more than is read here.
+
+
+def _loaded(data: Any) -> Loaded:
+    fields = {name: data[name] for name in Loaded._fields}
+    return Loaded(**dict(fields, names=tuple(data["names"])))
+
+
+def _change(data: Any) -> Change:
+    return Change(**{name: data[name] for name in Change._fields})
+
+
+def _known(data: Any) -> Tuple[str, Known]:
+    previous = data["previous"]
+    before = _version(previous) if previous else None
+    return data["name"], Known(_version(data["current"]), before, data["file"])
 
 
 def _version(data: Dict[str, Any]) -> Version:

@@ -4,11 +4,13 @@ Each step looks at how things are and does what is missing, so that a run that w
 finished by the next, and a run that finds everything done does nothing.
 """
 
+from typing import List, Set
+
 from containerpkg_host import blobs, holdback, journal, loading, presets, rpmdb, systemd
 from containerpkg_host.engines import Engines
 from containerpkg_host.errors import HostProblem
 from containerpkg_host.host import Host, remove
-from containerpkg_host.layout import Layout, kept_name, load_layouts
+from containerpkg_host.layout import Layout, find_layouts, kept_name, load_layouts
 from containerpkg_host.removal import remove_unowned, stop_gone
 from containerpkg_host.running import digest_of, runs
 from containerpkg_host.state import Change, Known, State, file_fingerprint, version_of
@@ -32,7 +34,10 @@ class _Pass:
     def __init__(self, host: Host, engines: Engines) -> None:
         self._host, self._engines, self._state = host, engines, State(host)
         self._settings = host.settings()
+        # Before they are read: what a transaction puts there meanwhile is not what this run saw.
+        self._files = {path.parent.name: file_fingerprint(path) for path in find_layouts(host)}
         self._layouts, self._problems = load_layouts(host)
+        self._taken_along: Set[str] = set()
         self._wrong = 0
 
     def run(self) -> int:
@@ -44,9 +49,7 @@ class _Pass:
         self._find_failed()
         ready = [layout for layout in self._layouts.values() if self._preload(layout)]
         if self._settings.restart_services:
-            for layout in ready:
-                for service in layout.services:
-                    self._update(layout, service)
+            self._update_all(ready)
         # Not before, or a run that is cut off would not know that there was an update.
         self._note_versions()
         if not self._problems:  # else nobody knows what is installed
@@ -68,6 +71,11 @@ class _Pass:
             if layout is None or layout.digest != change.new or service not in layout.services:
                 lifted = holdback.lift(self._host, service) or lifted
                 self._state.end_rollback(service)
+        held = self._state.rollbacks()
+        for layout in self._layouts.values():
+            for service in set(layout.services) - set(held):
+                # Nobody knows for which image any more.
+                lifted = holdback.lift(self._host, service) or lifted
         if lifted:
             systemd.daemon_reload(self._host)
 
@@ -78,8 +86,7 @@ class _Pass:
             previous = before.previous if before else None
             if before and before.current.digest != current.digest:
                 previous = before.current
-            found = file_fingerprint(self._host.images / name / "image.json")
-            noted = Known(current, previous, found)
+            noted = Known(current, previous, self._files.get(name, ""))
             if noted != before:
                 self._state.set_known(name, noted)
         if self._problems:
@@ -94,26 +101,43 @@ class _Pass:
         them. What has failed before, if only with the status that it had when it was stopped, was
         not to run.
         """
-        known = self._state.known()
-        for name, layout in self._layouts.items():
-            if name not in known or known[name].current.digest == layout.digest:
-                continue
-            installed = (self._host.images / name / "image.json").stat().st_ctime
-            for service in layout.services:
-                state = systemd.show(self._host, service).active
-                failing = state == "activating" or (
-                    state == "failed" and systemd.last_start(self._host, service) > installed
-                )
+        for layout in self._layouts.values():
+            before = self._digest_before(layout)
+            for service in layout.services if before else ():
+                unit = systemd.show(self._host, service)
+                failing = unit.active in ("failed", "activating") and self._knows(layout, unit)
                 told = service in self._state.upgrades() or service in self._state.rollbacks()
+                if unit.oneshot and (unit.active == "activating" or not unit.remains):
+                    continue  # it is at work, or its timer starts it
                 if failing and not told and not self._engines.of(layout).container(service):
-                    change = Change(
-                        service=service,
-                        image=name,
-                        repository=layout.repository,
-                        old=known[name].current.digest,
-                        new=layout.digest,
-                    )
-                    self._state.begin_upgrade(change)
+                    self._begin(layout, service, before)
+
+    def _digest_before(self, layout: Layout) -> str:
+        """Of the version that the last run saw, if it was another one; else empty."""
+        known = self._state.known().get(layout.name)
+        return known.current.digest if known and known.current.digest != layout.digest else ""
+
+    def _knows(self, layout: Layout, unit: systemd.Unit) -> bool:
+        """Whether a unit was started since the image is installed.
+
+        Else it is not by this image that it failed, or somebody stopped it: what does not end at
+        SIGTERM has failed for systemd.
+        """
+        path = self._host.images / layout.name / "image.json"
+        try:
+            return unit.started > path.stat().st_ctime
+        except FileNotFoundError:
+            return False
+
+    def _begin(self, layout: Layout, service: str, old: str) -> None:
+        change = Change(
+            service=service,
+            image=layout.name,
+            repository=layout.repository,
+            old=old,
+            new=layout.digest,
+        )
+        self._state.begin_upgrade(change)
 
     # The image that runs.
 
@@ -160,40 +184,82 @@ class _Pass:
         journal.info(f"image {layout.name} {layout.digest[:19]} is loaded")
         return True
 
+    def _update_all(self, layouts: List[Layout]) -> None:
+        """Have every service run the installed image if it runs another one."""
+        every = [(layout, service) for layout in layouts for service in layout.services]
+        # systemd restarts what requires a service along with it: by then it has to be noted.
+        once = {service for layout, service in every if self._note_running(layout, service)}
+        every.sort(key=lambda one: one[1] not in once)  # a migration is before what needs it
+        for layout, service in every:
+            self._update(layout, service)
+        for unit in sorted(self._taken_along):
+            if not systemd.is_running(self._host, unit):
+                done = systemd.start_unit(self._host, unit)
+                if done.status:
+                    self._fail(f"{unit} does not start again: {systemd.why(done)}", unit=unit)
+
+    def _note_running(self, layout: Layout, service: str) -> bool:
+        """Note what a service runs if it is another image; whether it is a oneshot to run anew."""
+        if service in self._state.rollbacks():
+            return False
+        unit = systemd.show(self._host, service)
+        pending = self._state.upgrades().get(service)
+        if unit.oneshot:
+            old = self._digest_before(layout)
+            done = unit.active == "active" and old and not self._knows(layout, unit)
+            if done and not pending and self._is_chosen(layout, service):
+                self._begin(layout, service, old)
+            return bool(done or pending)
+        engine, loaded = self._engines.of(layout), self._state.loaded()
+        container = engine.container(service)
+        if not unit.running or not container or runs(container, layout, loaded):
+            return False
+        if self._is_chosen(layout, service):
+            old = digest_of(container, loaded)
+            if pending is None:
+                self._begin(layout, service, old)
+            elif pending.new != layout.digest:
+                self._state.begin_upgrade(pending._replace(new=layout.digest))
+            repository = pending.repository if pending else layout.repository
+            if pending is None or pending.old == old:
+                engine.tag(container.image_id, kept_name(repository, old))
+        return False
+
+    def _is_chosen(self, layout: Layout, service: str) -> bool:
+        """Whether the unit runs the installed image, and not one of the administrator's."""
+        digest = layout.runs.rpartition("sha256")[2][1:]
+        return digest in systemd.command_of(self._host, service)
+
     def _update(self, layout: Layout, service: str) -> None:
-        """Have ``service`` run the installed image if it runs another one."""
         if service in self._state.rollbacks():
             self._hold(service)
             return
+        pending = self._state.upgrades().get(service)
+        if pending is None:
+            return
         engine, loaded = self._engines.of(layout), self._state.loaded()
         unit = systemd.show(self._host, service)
-        pending = self._state.upgrades().get(service)
         container = engine.container(service)
         current = container is not None and runs(container, layout, loaded)
-        if container and container.running and current and unit.active == "active":
+        if unit.active == "active" and (
+            self._knows(layout, unit)
+            if unit.oneshot
+            else container and container.running and current
+        ):
             self._state.end_upgrade(service)
             return
-        if layout.runs.rpartition("sha256")[2][1:] not in systemd.command_of(self._host, service):
-            self._state.end_upgrade(service)  # the administrator chose another image
+        if not self._is_chosen(layout, service):
+            self._state.end_upgrade(service)
             return
-        if unit.running and container and not current:
-            old = digest_of(container, loaded)
-            change = pending or Change(
-                service=service,
-                image=layout.name,
-                repository=layout.repository,
-                old=old,
-                new=layout.digest,
-            )
-            self._state.begin_upgrade(change._replace(new=layout.digest))
-            if change.old == old:
-                engine.tag(container.image_id, kept_name(change.repository, change.old))
+        change = pending._replace(new=layout.digest)
+        along: List[str] = []
+        if unit.active == "active" if unit.oneshot else unit.running and container and not current:
+            along = systemd.running_dependents(self._host, service)
             done = systemd.restart(self._host, service)
-        elif pending:
-            change = pending._replace(new=layout.digest)
-            done = systemd.start(self._host, service)
         else:
-            return
+            done = systemd.start(self._host, service)
+        if done.status:
+            self._taken_along.update(along)
         if done.status == 0:
             self._state.end_upgrade(service)
             journal.info(f"{service} runs {layout.version}, {layout.digest[:19]}")
@@ -277,9 +343,7 @@ class _Pass:
         if self._settings.keep_previous_layers:
             for known in self._state.known().values():
                 kept.update(known.previous.layers if known.previous else ())
-        for package in rpmdb.unneeded_layers(self._host):
-            if package in kept:
-                continue
-            done = rpmdb.erase(self._host, package)
-            if done.status == 0:
+        packages = [name for name in rpmdb.unneeded_layers(self._host) if name not in kept]
+        if packages and rpmdb.erase(self._host, packages).status == 0:
+            for package in packages:
                 journal.info(f"package {package} is removed: no installed package requires it")

@@ -1,10 +1,14 @@
 """systemctl, one function for each use of it."""
 
 import time
-from typing import NamedTuple
+from typing import Dict, List, NamedTuple, Sequence
 
 from containerpkg_host.door import Done
 from containerpkg_host.host import Host
+
+_RUNNING = ("active", "reloading", "activating")
+_STARTED = "InactiveExitTimestampMonotonic"
+_TAKE_ALONG = ("RequiredBy", "RequisiteOf", "BoundBy", "ConsistsOf")
 
 
 class Unit(NamedTuple):
@@ -13,11 +17,19 @@ class Unit(NamedTuple):
     load: str
     active: str
     sub: str
+    oneshot: bool = False
+    """Whether it runs until it is done."""
+
+    remains: bool = False
+    """Whether it counts as active when it is done."""
+
+    started: float = 0.0
+    """When it was started, as time.time() has it; 0 if it was not since the host was."""
 
     @property
     def running(self) -> bool:
         """Whether it runs or is about to."""
-        return self.active in ("active", "reloading", "activating")
+        return self.active in _RUNNING
 
 
 def unit_name(service: str) -> str:
@@ -27,25 +39,50 @@ def unit_name(service: str) -> str:
 
 def show(host: Host, service: str) -> Unit:
     """The state of a service."""
-    properties = ("LoadState", "ActiveState", "SubState")
-    done = host.run(["systemctl", "show", f"--property={','.join(properties)}", unit_name(service)])
-    found = dict(line.partition("=")[::2] for line in done.out.splitlines())
-    return Unit(*(found.get(name, "") for name in properties))
+    names = ("LoadState", "ActiveState", "SubState", "Type", "RemainAfterExit", _STARTED)
+    found = _properties(host, unit_name(service), names)
+    started = int(found.get(_STARTED) or 0) / 1e6
+    return Unit(
+        load=found.get("LoadState", ""),
+        active=found.get("ActiveState", ""),
+        sub=found.get("SubState", ""),
+        oneshot=found.get("Type") == "oneshot",
+        remains=found.get("RemainAfterExit") == "yes",
+        started=time.time() - time.clock_gettime(time.CLOCK_MONOTONIC) + started if started else 0,
+    )
 
 
-def last_start(host: Host, service: str) -> float:
-    """When a service was last told to start, in seconds since the epoch; 0 if never since boot."""
-    name = "InactiveExitTimestampMonotonic"
-    done = host.run(["systemctl", "show", f"--property={name}", unit_name(service)])
-    number = done.out.strip().partition("=")[2]
-    if not number.isdigit() or number == "0":
-        return 0
-    return time.time() - time.clock_gettime(time.CLOCK_MONOTONIC) + int(number) / 1e6
+def running_dependents(host: Host, service: str) -> List[str]:
+    """The full names of running units that systemd stops and restarts along with a service."""
+    found: List[str] = []
+    unseen = [unit_name(service)]
+    while unseen:
+        lists = _properties(host, unseen.pop(), _TAKE_ALONG)
+        for unit in sorted(set(" ".join(lists.values()).split()) - {*found, unit_name(service)}):
+            if is_running(host, unit):
+                found.append(unit)
+                unseen.append(unit)
+    return found
+
+
+def is_running(host: Host, unit: str) -> bool:
+    """Whether a unit of any kind, by its full name, is up or about to be."""
+    return _properties(host, unit, ("ActiveState",)).get("ActiveState") in _RUNNING
+
+
+def _properties(host: Host, unit: str, names: Sequence[str]) -> Dict[str, str]:
+    done = host.run(["systemctl", "show", f"--property={','.join(names)}", unit])
+    return dict(line.partition("=")[::2] for line in done.out.splitlines())
 
 
 def start(host: Host, service: str) -> Done:
     """Start a service, or wait for a start that is under way."""
-    return host.run(["systemctl", "start", unit_name(service)])
+    return start_unit(host, unit_name(service))
+
+
+def start_unit(host: Host, unit: str) -> Done:
+    """The same for a unit of any kind, by its full name."""
+    return host.run(["systemctl", "start", unit])
 
 
 def restart(host: Host, service: str) -> Done:

@@ -24,7 +24,8 @@ def find_dropins(folders: Sequence[Path], name: str) -> Tuple[Path, ...]:
     for folder in folders:
         for place in (f"{name}.d", f"{name.rpartition('.')[2]}.d"):
             for path in sorted((folder / place).glob("*.conf")):
-                files.setdefault(path.name, path)
+                if path.exists():  # else it is a link that leads to nothing
+                    files.setdefault(path.name, path)
     return tuple(files[name] for name in sorted(files))
 
 

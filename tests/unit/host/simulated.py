@@ -55,6 +55,9 @@ class Simulated:
     podman: SimulatedPodman = field(default_factory=SimulatedPodman)
     docker: SimulatedDocker = field(default_factory=SimulatedDocker)
     unit: str = "inactive"
+    started: int = 0
+    """When it was started, in millionths of a second since the host was."""
+
     enabled: bool = False
     preset: bool = True
     """Whether the host's presets enable the unit."""
@@ -63,9 +66,6 @@ class Simulated:
     canceled: bool = False
     """Whether starts are, by whoever stops the service or the host."""
 
-    tried: int = 0
-    """When the unit was last started, in microseconds, or 0."""
-
     held: str = ""
     """The image in the unit that systemd has read."""
 
@@ -73,6 +73,9 @@ class Simulated:
     """Installed layer packages."""
 
     installed: str = ""
+    replaced: bool = False
+    """Whether a transaction has yet to take the version before away."""
+
     calls: list[str] = field(default_factory=list)
     aside: list[str] = field(default_factory=list)
     """The calls of what rpm and systemd start: containerpkg-host for a trigger or a unit."""
@@ -176,9 +179,7 @@ class Simulated:
     def __call__(self, argv: Sequence[str]) -> Done:
         self._begin(argv)
         program, *words = [word for word in argv if not word.startswith("--quiet")]
-        if program == "systemd-run":
-            return Done(0)
-        return getattr(self, f"_{program}")(words)
+        return getattr(self, f"_{program.replace('-', '_')}")(words)
 
     def feed(self, argv: Sequence[str], write: Write) -> Done:
         """:data:`containerpkg_host.door.Feed`"""
@@ -218,20 +219,26 @@ class Simulated:
         finally:
             self.calls, self.die_at = calls, die_at
 
+    def _systemd_run(self, words: list[str]) -> Done:
+        assert words[:4] == ["--collect", "--no-block", "--unit=containerpkg-leave", "/bin/sh"]
+        self.packages -= set(words)
+        return Done(0)
+
     def _systemctl(self, words: list[str]) -> Done:
         verb, *names = [word for word in words if word != "--no-reload"]
         if verb == "daemon-reload":
             self._reload()
+        elif verb == "show" and "RequiredBy" in names[0]:
+            return Done(0, "RequiredBy=\nBoundBy=\n")
         elif verb == "show" and "ExecStart" in names[0]:
             variable = f"Environment=CONTAINERPKG_IMAGE={self.held}\n"
             if self.units == "quadlet":
                 return Done(0, f"ExecStart=podman run {self.held}\nEnvironment=\n")
             return Done(0, f"ExecStart={self.units} run ${{CONTAINERPKG_IMAGE}}\n{variable}")
-        elif verb == "show" and "InactiveExit" in names[0]:
-            return Done(0, f"InactiveExitTimestampMonotonic={self.tried}\n")
         elif verb == "show":
             load = "loaded" if self.held else "not-found"
-            return Done(0, f"LoadState={load}\nActiveState={self.unit}\nSubState=any\n")
+            state = f"LoadState={load}\nActiveState={self.unit}\nSubState=any\nType=notify\n"
+            return Done(0, f"{state}InactiveExitTimestampMonotonic={self.started}\n")
         elif verb == "is-enabled":
             return Done(0, "enabled\n") if self.enabled else Done(1, "disabled\n")
         elif verb in ("enable", "disable", "preset"):
@@ -289,7 +296,6 @@ class Simulated:
         self.unit, self.engine.container = "inactive", None
 
     def _start(self) -> bool:
-        self.tried = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
         if self.units == "quadlet":
             ready = not self.installed or self._load_by_quadlet()
         else:
@@ -306,6 +312,7 @@ class Simulated:
         if not good:
             self.end()
         self.unit = "active" if good else "failed"
+        self.started = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
         return good
 
     def _podman(self, words: list[str]) -> Done:
@@ -330,10 +337,12 @@ class Simulated:
         if words[0] == "--eval":
             return Done(0, "/var/lib/rpm/.rpm.lock\n")
         if words[0] == "--erase":
-            self.packages.remove(words[1])
+            self.packages -= set(words[1:])
         elif words[-1] == "oci-layer-*":
             every = {layer(v): sha(f"layer {v}") for v in "ABCD"}
             return Done(0, "".join(f"{p} oci-blob({every[p]})\n" for p in sorted(self.packages)))
+        elif words[1] == "--queryformat=1\n":
+            return Done(0, "1\n1\n" if self.replaced else "1\n")
         elif "FILEDIGESTS" in words[1]:
             return Done(0, f"{words[-1]} {sha(f'archive {self.installed}')[7:]}\n")
         elif "--file" in words:

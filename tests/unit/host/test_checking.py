@@ -89,6 +89,21 @@ BESIDE = {
 }
 
 
+def test_quadlets_of_users_are_not_those_of_root_and_links_that_lead_nowhere_are_none(
+    tmp_path: Path,
+) -> None:
+    site = Simulated(root=tmp_path)
+    folder = "/etc/containers/systemd"
+    text = "[Container]\nImage=quay.io/a/b:1\n"
+    for unit in ("users/mine.container", "users/1000/own.container", "team/roots.container"):
+        write(tmp_path, f"{folder}/{unit}", text)
+    dropins = tmp_path / "etc/containers/systemd/roots.container.d"
+    dropins.mkdir()
+    (dropins / "gone.conf").symlink_to("/nowhere")
+    (found,) = check(site.host, engines(site.host)).units
+    assert (found.unit, found.dropins) == (f"{folder}/team/roots.container", ())
+
+
 def test_services_of_others(tmp_path: Path) -> None:
     site = Simulated(root=tmp_path, kind="docker")
     site.docker.keep("D")

@@ -10,6 +10,7 @@ import pytest
 from containerpkg_host.cli import main
 from containerpkg_host.engines import engines
 from containerpkg_host.removal import before_removal
+from containerpkg_host.state import State
 from containerpkg_host.sync import sync
 
 from tests.unit.host.simulated import (
@@ -158,6 +159,22 @@ def test_the_hold_is_taken_away_by_the_next_version(site: Simulated) -> None:
     assert (site.running, site.files(), set(site.engine.images)) == ("D", {}, {"D"})
 
 
+def test_a_hold_that_nobody_knows_of_is_taken_away_and_the_image_tried_again(
+    site: Simulated,
+) -> None:
+    site.install("C")
+    run(site)
+    (site.host.state / "rollbacks/probe.json").write_text("a failing disk")
+    assert run(site) == 1
+    assert (site.running, len(site.files())) == ("A", 1)
+    assert set(State(site.host).rollbacks()) == {"probe"}
+
+    (site.host.state / "rollbacks/probe.json").unlink()
+    site.bad = frozenset()
+    assert run(site) == 0
+    assert (site.running, site.files()) == ("C", {})
+
+
 def test_an_older_podman_is_held_by_a_copy_of_the_unit(tmp_path: Path) -> None:
     site = make(tmp_path, "quadlet")
     site.podman.version = "4.9.4-rhel"
@@ -166,6 +183,14 @@ def test_an_older_podman_is_held_by_a_copy_of_the_unit(tmp_path: Path) -> None:
     text = site.files()["containers/systemd/probe.container"]
     assert text.endswith(f"\n[Container]\nImage={pinned('A')}\nPull=never\n")
     assert site.running == "A"
+
+    # The copy is no unit of somebody's that would stay: not even if the runtime goes as well.
+    before_removal(site.host, engines(site.host), [f"/{IMAGE}"])
+    site.remove()
+    (site.root / "run/systemd/system").mkdir(parents=True)
+    assert main(["leave"], site.host) == 0
+    assert (site.packages, list(site.host.state.iterdir())) == (set(), [])
+    assert (site.files(), site.podman.images, site.podman.container) == ({}, {}, None)
 
 
 @pytest.mark.parametrize("version", ["B", "C"])
@@ -213,6 +238,16 @@ def test_a_service_that_is_stopped_during_its_restart_stays_so(site: Simulated) 
     site.canceled = False
     assert run(site) == 0
     assert (site.unit, site.files()) == ("inactive", {})
+
+
+def test_a_service_that_failed_when_it_was_stopped_stays_so(site: Simulated) -> None:
+    # What does not end at SIGTERM has failed for systemd, be it an administrator who stopped it.
+    site.end()
+    site.unit, site.started = "failed", 1
+    site.install("B")
+    assert run(site) == 0
+    assert [call for call in site.changes() if "probe.service" in call] == []
+    assert (site.unit, site.files()) == ("failed", {})
 
 
 def test_removal_stops_what_runs_and_leaves_nothing(
@@ -267,11 +302,56 @@ def test_the_removal_of_one_of_two_versions_interrupts_only(site: Simulated) -> 
     assert (run(site), site.changes()) == (0, [])
 
 
-def test_a_removal_that_is_an_update_stops_nothing(site: Simulated) -> None:
+@pytest.mark.parametrize("ran", [True, False])
+def test_a_removal_that_is_an_update_stops_nothing(site: Simulated, ran: bool) -> None:
     site.install("B")
+    if not ran:  # an administrator has masked containerpkg-sync, for one
+        (site.host.state / "images/probe.json").unlink()
+        site.replaced = True
     site.calls.clear()
     before_removal(site.host, engines(site.host), [f"/{IMAGE}"])
     assert site.changes() == []
+
+
+def test_a_removal_that_no_run_was_before_stops_what_runs(site: Simulated) -> None:
+    (site.host.state / "images/probe.json").unlink()
+    site.calls.clear()
+    before_removal(site.host, engines(site.host), [f"/{IMAGE}"])
+    assert (site.changes()[0], site.unit) == ("systemctl stop probe.service", "inactive")
+
+
+@pytest.mark.parametrize("text", ["null", "[]", "{}", '{"name": 1, "service": 1}', "not JSON"])
+def test_what_no_run_has_written_is_forgotten(site: Simulated, text: str) -> None:
+    kinds = ("loaded", "images", "presets", "upgrades", "rollbacks")
+    for kind in kinds:
+        (site.host.state / kind).mkdir(exist_ok=True)
+        (site.host.state / kind / "odd.json").write_text(text)
+    assert (run(site), site.changes(), site.running) == (0, [], "A")
+    assert [path for kind in kinds for path in (site.host.state / kind).glob("odd.json")] == []
+
+
+def test_what_a_newer_runtime_has_written_is_understood(site: Simulated) -> None:
+    site.install("C")
+    run(site)
+    for path in site.host.state.glob("*/*.json"):
+        path.write_text(json.dumps({**json.loads(path.read_text()), "newer": 1}))
+    assert (run(site), site.changes(), len(site.files())) == (0, [], 1)
+
+
+def test_images_that_cannot_be_removed_with_the_runtime_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    site = make(tmp_path, "docker")
+    (tmp_path / "run/systemd/system").mkdir(parents=True)
+    before_removal(site.host, engines(site.host), [f"/{IMAGE}"])
+    site.remove()
+    site.docker.answers = False
+    capsys.readouterr()
+    assert main(["leave"], site.host) == 0
+    assert capsys.readouterr().err == (
+        f"containerpkg-host: image probe {sha('manifest A')[:19]} may stay in docker: "
+        f"'docker image rm {kept('A')} {REFERENCE}' removes it\n"
+    )
 
 
 @pytest.mark.parametrize("preset", [True, False])

@@ -428,7 +428,11 @@ def test_a_service_without_a_check_is_started_when_its_container_is() -> None:
     podman = units("podman", service)[f"{SYSTEM}redis.service"]
     docker = units("docker", service)[f"{SYSTEM}redis.service"]
     assert "  --sdnotify=conmon \\\n" in podman
-    assert "wait-healthy" not in podman + docker
+    assert "wait-healthy" not in podman
+    # Docker's client has begun to ask for it by then, and no more.
+    assert (
+        "\nExecStartPost=/usr/libexec/containerpkg/containerpkg-host wait-healthy redis\n" in docker
+    )
     assert "[Install]" not in podman + docker
     assert "--read-only" not in podman + docker
 

@@ -161,6 +161,7 @@ def _container_unit(
         layout = _layout_of(layouts, source.last("Image"))
     layout = layout or _layout_of(layouts, wanted)
     local = engine.inspect(wanted) if wanted and not wanted.startswith(_LOCAL) else None
+    layout = layout or _tagged_for(layouts, wanted, local)
     pull = unit.last("Pull") or "missing"
     if not reference:
         problems.append("it has neither Image= nor a unit to take it from")
@@ -249,6 +250,16 @@ def _differs(running: str, wanted: str, service: str) -> str:
         f"the running container is {running[:19]} and not {wanted[:19]}: "
         f"'systemctl restart {service}' replaces it"
     )
+
+
+def _tagged_for(
+    layouts: Dict[str, Layout], reference: str, local: Optional[LocalImage]
+) -> Optional[Layout]:
+    """The installed image that has a neighbour's tag; another may have taken it since."""
+    for layout in layouts.values():
+        if local and reference in layout.neighbours and local.id == layout.id:
+            return layout
+    return None
 
 
 def _layout_of(layouts: Dict[str, Layout], reference: str) -> Optional[Layout]:

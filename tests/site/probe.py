@@ -89,25 +89,26 @@ def build_packages(
     service: Mapping[str, object],
     stamp: str,
     *,
+    name: str = "probe",
     target: str = "el9",
     beside: Mapping[str, Mapping[str, object]] | None = None,
     neighbours: Mapping[str, object] | None = None,
     payload: str | None = None,
 ) -> tuple[Path, ...]:
-    """The packages of an image ``probe``, its own first.
+    """The packages of an image called ``name``, its own first.
 
     It has one service of its name unless that is empty, more services by name in ``beside``, and
     ``neighbours`` and ``payload`` as in image.yaml.
     """
     image = Image(
-        name="probe",
+        name=name,
         folder=folder,
         dockerfile=Dockerfile(path=folder / "Dockerfile", stages=(), uses=()),
         file=ImageFile.model_validate(
             {
                 "summary": "Probe",
                 "license": "MIT",
-                "services": {**({"probe": service} if service else {}), **(beside or {})},
+                "services": {**({name: service} if service else {}), **(beside or {})},
                 "neighbours": neighbours or {},
                 "payload": payload,
             }

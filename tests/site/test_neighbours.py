@@ -65,12 +65,19 @@ def test_a_neighbour_runs_the_image_of_the_package_as_long_as_it_is_installed(
         )[0]
         for stored, stamp in ((old, "1"), (new, "2"))
     ]
-    for package in (runtime, *packages):
+    shared = {"shop": {}}
+    rival = build_packages(tmp_path, output, store, old, {}, "1", name="rival", neighbours=shared)[
+        0
+    ]
+    for package in (runtime, *packages, rival):
         host.copy_in(package, f"/srv/{package.name}")
 
     # Nothing is wrong where the neighbour is not there.
     host.run("rpm", "--install", f"/srv/{runtime.name}", f"/srv/{packages[0].name}")
     assert host.run("systemctl", "--failed", "--quiet").stdout == ""
+    # Two packages cannot have the same neighbour.
+    refused = host.run("rpm", "--install", f"/srv/{rival.name}", check=False).stderr
+    assert f"file {_DROPINS}/20-archive.conf from install of rival-container" in refused
     generator = host.run("/usr/libexec/podman/quadlet", "-dryrun", check=False)
     assert "shop" not in generator.stdout
     assert _check(host) == []
@@ -85,7 +92,7 @@ def test_a_neighbour_runs_the_image_of_the_package_as_long_as_it_is_installed(
     folder = "/etc/containers/systemd"
     assert _check(host) == [
         (f"{folder}/shop.image", mine, "", ""),
-        (f"{folder}/shop-worker.container", "", old.manifest.digest, ""),
+        (f"{folder}/shop-worker.container", mine, old.manifest.digest, ""),
         (f"{folder}/shop.container", mine, old.manifest.digest, ""),
     ]
 

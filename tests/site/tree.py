@@ -33,6 +33,9 @@ Provides: bash
 Provides: coreutils
 # An epoch as EL 9 has: without it any version would do for a package that names none.
 Provides: podman = 4:@PODMAN@
+# For packages that are for newer ones, whose epoch has grown.
+Provides: podman = 5:@PODMAN@
+Provides: podman = 6:@PODMAN@
 Provides: docker = @DOCKER@
 # By which an older distribution's docker is known.
 Provides: /usr/lib/systemd/system/docker.service

@@ -188,6 +188,8 @@ class _Pass:
             self._state.begin_upgrade(change._replace(new=layout.digest))
             if change.old == old:
                 engine.tag(container.image_id, kept_name(change.repository, change.old))
+            # What a load has written the new container would have to wait for.
+            self._host.run(["sync", "--file-system", engine.storage()[0]])
             done = systemd.restart(self._host, service)
         elif pending:
             change = pending._replace(new=layout.digest)

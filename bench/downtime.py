@@ -177,8 +177,11 @@ class Site:
         self.host.run("systemctl", *arguments)
 
     def runs(self, number: int) -> None:
-        """Raise if another version runs."""
-        found = self.host.run(self.engine, "exec", "redis", "cat", MARK).stdout.strip()
+        """Wait for the container, which docker may still be starting; raise if it is another."""
+        read = (self.engine, "exec", "redis", "cat", MARK)
+        found = self.host.wait_for(
+            lambda: self.host.run(*read, check=False).stdout.strip(), "container to look into"
+        )
         if found != str(number):
             raise SystemExit(f"{self.target}: version {found} runs instead of {number}")
 

@@ -167,10 +167,11 @@ ProtectClock=yes
 ProcSubset=pid
 ProtectProc=invisible
 # Copies the image from this host's disk into docker unless it is there, and removes what a crash
-# has left; no registry is asked.
+# has left; no registry is asked. Docker is asked for both at once, as nobody is served meanwhile.
 ExecStartPre=/bin/sh -c ' \\
+  /usr/bin/docker container inspect "$$3" > /dev/null 2>&1 & \\
   case $$(/usr/bin/docker image inspect --format="{{.Id}}" "$$CONTAINERPKG_IMAGE" 2>&1) in \\
-    "$$1" | "$$2") /usr/bin/docker container inspect "$$3" > /dev/null 2>&1 || exit 0 ;; \\
+    "$$1" | "$$2") wait $$! || exit 0 ;; \\
   esac; \\
   shift 3; exec "$$@"' sh sha256:bbb* sha256:aaa* redis \\
   /usr/libexec/containerpkg/containerpkg-host load --for redis redis
@@ -347,10 +348,11 @@ ProtectClock=yes
 ProcSubset=pid
 ProtectProc=invisible
 # Copies the image from this host's disk into docker unless it is there, and removes what a crash
-# has left; no registry is asked.
+# has left; no registry is asked. Docker is asked for both at once, as nobody is served meanwhile.
 ExecStartPre=/bin/sh -c ' \\
+  /usr/bin/docker container inspect "$$3" > /dev/null 2>&1 & \\
   case $$(/usr/bin/docker image inspect --format="{{.Id}}" "$$CONTAINERPKG_IMAGE" 2>&1) in \\
-    "$$1" | "$$2") /usr/bin/docker container inspect "$$3" > /dev/null 2>&1 || exit 0 ;; \\
+    "$$1" | "$$2") wait $$! || exit 0 ;; \\
   esac; \\
   shift 3; exec "$$@"' sh sha256:bbb* sha256:aaa* migrate \\
   /usr/libexec/containerpkg/containerpkg-host load --for migrate redis

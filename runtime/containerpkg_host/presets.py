@@ -35,7 +35,7 @@ def apply(host: Host, layouts: Dict[str, Layout]) -> None:
             _report(systemd.enable(host, *before.enabled))
         if new:
             _report(systemd.preset(host, *new))
-        if noted.get(name) != Presets(units):
+        if before != Presets(units):
             state.note_presets(name, Presets(units))
     for name in set(noted) - set(layouts):
         if (host.images / name / "image.json").exists():

@@ -36,7 +36,8 @@ _RPM = Path("/usr/lib/rpm")
 # Of what OpenPGP has, what rpm reads from its first day on.
 _RSA_AND_DSA = frozenset({"1", "17"})
 
-_OPTIONS = ("--batch", "--no-tty")
+# A user's gpg.conf may say SHA-1, which EL 9 refuses.
+_OPTIONS = ("--batch", "--no-tty", "--digest-algo=SHA256")
 
 
 class SigningError(PackageError):

@@ -267,6 +267,21 @@ def test_where_the_passphrase_comes_from(keys: Keys, tmp_path: Path) -> None:
         assert caught.value.hint
 
 
+def test_the_digest_is_not_what_gpg_conf_says(keys: Keys, repo: Path) -> None:
+    settings = keys.home / "gpg.conf"
+    settings.write_text("digest-algo SHA1\n")
+    try:
+        with signing.opened(Signing(**Publisher.signing(keys)), repo) as signer:
+            signer.sign_package(app(repo))
+            file = signer.sign_file(repo / "containerpkg.repo")
+    finally:
+        settings.unlink()
+    of_package = repo / "signature"
+    of_package.write_bytes(load_headers(app(repo)).signatures)
+    for path in (of_package, file):
+        assert "digest algo 8," in keys.gpg("--list-packets", str(path))
+
+
 def test_a_whole_chain(repo: Path, key_file: Path) -> None:
     done = containerpkg("verify", repo, "--key", key_file, "--json")
     assert (done.returncode, done.stderr) == (0, "")

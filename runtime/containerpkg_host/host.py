@@ -99,11 +99,15 @@ def write_whole(path: Path, text: str) -> None:
     """Replace ``path`` by ``text`` in one step that a power cut does not halve."""
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{os.getpid()}")  # two may write the same at once
-    with beside.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.rename(path)
+    try:
+        with beside.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.rename(path)
+    except OSError:
+        remove(beside)  # a disk that is full has no room for it
+        raise
 
 
 def remove(path: Path) -> None:

@@ -36,20 +36,36 @@ def before_removal(host: Host, engines: Engines, paths: List[str]) -> None:
         if timers:
             systemd.stop_units(host, *timers)
         running = [s for s in version.services if systemd.show(host, s).running]
-        for service in running:
-            # If the image stays after all, as with one of two versions that a transaction which
-            # was cut off has left, the run after this transaction starts it again.
-            digest = version.digest
-            state.begin_upgrade(Change(service, image, "", old=digest, new=digest))
+        enabled = [unit for unit in units if systemd.is_enabled(host, unit)]
+        if image in known:
+            ends = Presets(tuple(units), tuple(enabled))
+            _note_ends(state, image, version.digest, running, ends)
         if running:
             systemd.stop(host, *running)
-        enabled = [unit for unit in units if systemd.is_enabled(host, unit)]
+        if image not in known:  # then nobody comes back to it after the transaction
+            state.forget_presets(image)
+            for service in running:
+                systemd.reset_failed(host, service)
         if enabled:
-            state.note_presets(image, Presets(tuple(units), tuple(enabled)))
             systemd.disable(host, *enabled)
         if image in layouts:
             others = (layout for name, layout in layouts.items() if name != image)
             _tell_of_data(engines, layouts[image], {v for one in others for v in one.volumes})
+
+
+def _note_ends(state: State, image: str, digest: str, running: List[str], ends: Presets) -> None:
+    """Remember what is stopped and disabled, if the image should stay after all.
+
+    So it is with one of two versions that a transaction which was cut off has left: the run after
+    this transaction starts it again.
+    """
+    try:
+        for service in running:
+            state.begin_upgrade(Change(service, image, "", old=digest, new=digest))
+        if ends.enabled:
+            state.note_presets(image, ends)
+    except OSError as error:  # a package is removed, for one, because the disk is full
+        journal.warning(f"{error.filename}: {error.strerror}")
 
 
 def _tell_of_data(engines: Engines, layout: Layout, shared: Set[str]) -> None:

@@ -242,7 +242,9 @@ def test_nothing_happens_in_a_chroot_and_the_first_boot_makes_it_good(
     printed = host.run(*argv)
     assert "containerpkg-host" not in printed.stdout + printed.stderr
     assert host.run("systemctl", "cat", "probe", check=False).returncode == 1
-    assert host.run("find", "/var/lib/containerpkg", "-type", "f").stdout == ""
+    # But that its units have the state that presets say is known from then on.
+    known = host.run("find", "/var/lib/containerpkg", "-type", "f").stdout
+    assert known == "/var/lib/containerpkg/presets/probe.json\n"
     host.run("umount", "--recursive", "/srv/root")
 
     host.reboot()
@@ -286,6 +288,49 @@ def test_a_transaction_that_is_cut_off_is_ended_by_the_next(
     assert _check(host)[0] == 0
     verified = ["containerpkg-runtime", "probe-container", *_layers(host)]
     assert host.run("rpm", "--verify", *verified).stdout == ""
+
+
+@pytest.mark.timeout(300)
+def test_what_comes_at_the_last_moment_of_a_run_is_not_lost(
+    offline: Host, channel: Channel
+) -> None:
+    host = offline
+    channel.publish("1", "first")
+    _dnf(host, "install", "probe-container")
+    host.run("systemctl", "start", "probe")
+    # A run that has nothing more to look at and has not ended yet.
+    program = "/usr/libexec/containerpkg/containerpkg-host sync"
+    wait = "until test -e /run/dnf-has-ended; do sleep 0.1; done"
+    folder = host.path("/run/systemd/system/containerpkg-sync.service.d")
+    folder.mkdir(parents=True)
+    (folder / "slow.conf").write_text(
+        f"[Service]\nExecStart=\nExecStart=/bin/sh -c '{program}; touch /run/looked; {wait}'\n"
+    )
+    host.run("systemctl", "daemon-reload")
+    host.run("systemctl", "start", "--no-block", "containerpkg-sync")
+    host.wait_for(host.path("/run/looked").exists, "end of a run")
+    second = channel.publish("2", "second")
+    host.run("dnf", "--assumeyes", "upgrade")
+    host.run("touch", "/run/dnf-has-ended")
+    host.wait_for(lambda: _running(host) == second.manifest.digest, "the update")
+
+
+@pytest.mark.timeout(300)
+def test_removal_where_no_run_has_ever_been(offline: Host, channel: Channel) -> None:
+    host = offline
+    channel.publish("1", "first")
+    host.run("systemctl", "mask", "containerpkg-sync")
+    host.run("dnf", "--assumeyes", "install", "probe-container")
+    host.run("systemctl", "start", "probe")
+    channel.publish("2", "second")
+    started = _started(host)
+    host.run("dnf", "--assumeyes", "upgrade")
+    assert host.run("systemctl", "is-active", "probe").stdout == "active\n"
+    assert _started(host) == started
+    host.run("dnf", "--assumeyes", "remove", "probe-container")
+    assert host.run("systemctl", "--failed", "--quiet").stdout == ""
+    assert host.run("podman", "ps", "--all", "--quiet").stdout == ""
+    assert _images(host) == set()
 
 
 @pytest.mark.timeout(300)

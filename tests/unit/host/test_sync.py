@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import json
 from pathlib import Path
@@ -327,6 +328,21 @@ def test_a_removal_that_no_run_was_before_stops_what_runs(site: Simulated) -> No
     site.calls.clear()
     before_removal(site.host, engines(site.host), [f"/{IMAGE}"])
     assert (site.changes()[0], site.unit) == ("systemctl stop probe.service", "inactive")
+    site.remove()
+    assert run(site) == 0
+    site.install("B")
+    assert (run(site), site.unit) == (0, "inactive")
+
+
+def test_a_full_disk_keeps_no_service_from_being_stopped(
+    site: Simulated, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, text: str) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr("containerpkg_host.state.write_whole", full)
+    before_removal(site.host, engines(site.host), [f"/{IMAGE}"])
+    assert (site.unit, site.enabled) == ("inactive", False)
 
 
 @pytest.mark.parametrize("text", ["null", "[]", "{}", '{"name": 1, "service": 1}', "not JSON"])

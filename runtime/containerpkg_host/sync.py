@@ -255,8 +255,6 @@ class _Pass:
         along: List[str] = []
         if unit.active == "active" if unit.oneshot else unit.running and container and not current:
             along = systemd.running_dependents(self._host, service)
-            # What a load has written the new container would have to wait for.
-            self._host.run(["sync", "--file-system", engine.storage()[0]])
             done = systemd.restart(self._host, service)
         else:
             done = systemd.start(self._host, service)

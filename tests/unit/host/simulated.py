@@ -315,10 +315,6 @@ class Simulated:
         self.started = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
         return good
 
-    def _sync(self, words: list[str]) -> Done:
-        assert self.unit == "active"  # what it waits for must not keep a client waiting
-        return Done(0)
-
     def _podman(self, words: list[str]) -> Done:
         if words[0] == "load":
             assert words == ["load", f"--input=/{ARCHIVE}"]

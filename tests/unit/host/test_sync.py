@@ -54,12 +54,6 @@ def loads(site: Simulated, version: str) -> str:
     }.get(site.kind, f"docker load --quiet --input={site.root / ARCHIVE}")
 
 
-def flushes(site: Simulated) -> str:
-    """What is done last before a service is stopped for its update."""
-    engine = "docker" if site.units == "docker" else "containers/storage"
-    return f"sync --file-system /var/lib/{engine}"
-
-
 def layers(site: Simulated, versions: str) -> set[str]:
     """The layer packages of versions; with archives there are none."""
     return set() if site.archived else set(map(layer, versions))
@@ -87,7 +81,6 @@ def test_an_update_loads_before_it_restarts_and_removes_what_nobody_has(site: Si
     assert site.changes() == [
         loads(site, "B"),
         f"{tool} {tag_a}",
-        flushes(site),
         "systemctl restart probe.service",
         f"{tool} image rm {kept('A')}",
     ]
@@ -99,7 +92,6 @@ def test_an_update_loads_before_it_restarts_and_removes_what_nobody_has(site: Si
     assert site.changes() == [
         loads(site, "D"),
         tag_b,
-        flushes(site),
         "systemctl restart probe.service",
         f"{tool} image rm {kept('B')}",
         *(f"rpm --erase {package}" for package in layers(site, "A")),
@@ -128,7 +120,6 @@ def test_a_version_that_does_not_start_gets_the_one_before_back(
     assert site.changes() == [
         loads(site, "C"),
         f"{site.engine.name} image tag {site.engine.identity('A')} {kept('A')}",
-        flushes(site),
         "systemctl restart probe.service",
         "systemctl daemon-reload",
         "systemctl reset-failed probe.service",

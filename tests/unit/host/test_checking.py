@@ -165,7 +165,8 @@ def test_a_unit_that_quadlet_has_refused(
     assert main(["check"], site.host) == 1
     why = (
         "systemd has no probe.service: either 'systemctl daemon-reload' is missing, or the unit or "
-        "a drop-in has a mistake, which '/usr/libexec/podman/quadlet -dryrun' tells in its last lines"
+        "a drop-in has a mistake, which '/usr/libexec/podman/quadlet -dryrun' tells in its last "
+        "lines"
     )
     assert capsys.readouterr().out.startswith(
         f"BAD /{QUADLET}: {pinned('A')} from {PACKAGE}\n      {why}\n"

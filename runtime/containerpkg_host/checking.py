@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Dict, List, NamedTuple, Optional, Tuple
 
-from containerpkg_host import blobs, loading, rpmdb
+from containerpkg_host import blobs, loading, rpmdb, systemd
 from containerpkg_host.engine import Container, Engine, LocalImage
 from containerpkg_host.engines import Engines
 from containerpkg_host.host import Host
@@ -176,6 +176,13 @@ def _container_unit(
             problems.append(f"the image {wanted} is not on this host: its start fails")
         else:
             registry = f"podman pulls {wanted}, which is not on this host"
+    service = unit.last("ServiceName") or unit.name
+    if "@" not in service and systemd.show(host, service).load == "not-found":
+        problems.append(
+            f"systemd has no {systemd.unit_name(service)}: either 'systemctl daemon-reload' is "
+            f"missing, or the unit or a drop-in has a mistake, which "
+            f"'/usr/libexec/podman/quadlet -dryrun' tells in its last lines"
+        )
     if unit.last("AutoUpdate") == "registry":
         registry = registry or "podman auto-update asks for a newer image (AutoUpdate=registry)"
     loaded = State(host).loaded()

@@ -66,7 +66,7 @@ def make_versions(root: Path, keys: Keys) -> Versions:
     # These tests stop it often, and no client is there to be waited for.
     _replace(project / "images/squid/container-assets/squid.conf", "5 seconds", "1 second")
     versions = Versions(root / "channels")
-    with _images_removed():
+    with images_removed(_LABEL):
         _publish(project, versions, 1)
         for service in SERVICES:
             _change(project / "images" / service.name, Path(service.config).name)
@@ -123,9 +123,9 @@ def _run(*arguments: str, root: Path) -> None:
 
 
 @contextmanager
-def _images_removed() -> Iterator[None]:
-    """Take away at the end what was built for these tests; docker's build cache stays."""
-    ours = ["docker", "images", "--all", "--quiet", "--no-trunc", f"--filter=label={_LABEL}"]
+def images_removed(label: str) -> Iterator[None]:
+    """Take away at the end the images with ``label``; docker's build cache stays."""
+    ours = ["docker", "images", "--all", "--quiet", "--no-trunc", f"--filter=label={label}"]
     try:
         yield
     finally:

@@ -13,7 +13,7 @@ from containerpkg_host.engines import engines
 
 from containerpkg.definitions.service import Service
 from containerpkg.units.flavour import Flavour, Version, render_units
-from tests.unit.host.simulated import PLAIN, Simulated
+from tests.unit.host.simulated import PLAIN, QUADLET, Simulated
 from tests.unit.host.simulated_engines import REPOSITORY, kept, layer, pinned, sha
 
 PACKAGE = "probe-container-A-1.x86_64"
@@ -169,3 +169,20 @@ def test_an_engine_that_does_not_answer_and_what_is_missing(
     assert report["problems"] == [silent, damaged]
     (space,) = report["space"]
     assert (space["folder"], space["needed"], space["enough"]) == ("/var/lib/docker", 36, True)
+
+
+def test_a_unit_that_quadlet_has_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    site = Simulated(root=tmp_path, kind="quadlet")
+    site.install("A")
+    site.held = ""
+    assert main(["check"], site.host) == 1
+    why = (
+        "systemd has no probe.service: either 'systemctl daemon-reload' is missing, or the unit or "
+        "a drop-in has a mistake, which '/usr/libexec/podman/quadlet -dryrun' tells in its last "
+        "lines"
+    )
+    assert capsys.readouterr().out.startswith(
+        f"BAD /{QUADLET}: {pinned('A')} from {PACKAGE}\n      {why}\n"
+    )

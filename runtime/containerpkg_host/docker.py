@@ -3,7 +3,7 @@
 import json
 from typing import IO, Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
-from containerpkg_host.door import Done
+from containerpkg_host.door import TIMED_OUT, Done
 from containerpkg_host.engine import Container, Engine, LocalImage, parsed, whole_id
 from containerpkg_host.host import Host
 from containerpkg_host.layout import Layout, kept_name
@@ -31,15 +31,25 @@ class Docker(Engine):
 
     def __init__(self, host: Host) -> None:
         self._host = host
+        self._silent: Optional[Done] = None
+
+    def _ask(self, words: Sequence[str]) -> Done:
+        """What docker says; a daemon that hangs is asked once, since dnf may wait for us."""
+        if self._silent is None:
+            done = self._host.ask(["docker", *words])
+            if done.status != TIMED_OUT:
+                return done
+            self._silent = done
+        return self._silent
 
     def answers(self) -> bool:
-        return self._host.run(["docker", "version", "--format={{.Server.Version}}"]).status == 0
+        return self._ask(["version", "--format={{.Server.Version}}"]).status == 0
 
     def references(self, repository: str, digest: str) -> Tuple[str, ...]:
         return (kept_name(repository, digest),)
 
     def inspect(self, reference: str) -> Optional[LocalImage]:
-        found = parsed(self._host.run(["docker", "image", "inspect", reference]))
+        found = parsed(self._ask(["image", "inspect", reference]))
         if not found:
             return None
         image = found[0]
@@ -73,12 +83,12 @@ class Docker(Engine):
         Docker looks for a layer by everything below it, and does not open the file of one that it
         has. Its newer store, containerd's, keeps layers as they were sent and wants all of them.
         """
-        if "io.containerd.snapshotter" in self._host.run(["docker", "info"]).out:
+        if "io.containerd.snapshotter" in self._ask(["info"]).out:
             return 0
-        listed = self._host.run(["docker", "image", "ls", "--all", "--quiet", "--no-trunc"])
+        listed = self._ask(["image", "ls", "--all", "--quiet", "--no-trunc"])
         ids = sorted(set(listed.out.split()))
         most = 0
-        for image in parsed(self._host.run(["docker", "image", "inspect", *ids])) if ids else []:
+        for image in parsed(self._ask(["image", "inspect", *ids])) if ids else []:
             have = (image.get("RootFS") or {}).get("Layers") or []
             same = 0
             while same < min(len(have), len(layers)) and have[same] == layers[same]:
@@ -131,7 +141,7 @@ class Docker(Engine):
         return self._host.run(["docker", "exec", service, *check]).status == 0
 
     def _inspected(self, service: str) -> Optional[Dict[str, Any]]:
-        found = parsed(self._host.run(["docker", "container", "inspect", service]))
+        found = parsed(self._ask(["container", "inspect", service]))
         return found[0] if found else None
 
     def tag(self, image_id: str, name: str) -> Done:
@@ -141,10 +151,10 @@ class Docker(Engine):
         return self._host.run(["docker", "image", "rm", reference])
 
     def volumes(self) -> Tuple[str, ...]:
-        return tuple(self._host.run(["docker", "volume", "ls", "--quiet"]).out.split())
+        return tuple(self._ask(["volume", "ls", "--quiet"]).out.split())
 
     def storage(self) -> Tuple[str, str]:
-        done = self._host.run(["docker", "info", "--format={{json .DockerRootDir}}"])
+        done = self._ask(["info", "--format={{json .DockerRootDir}}"])
         try:
             found = json.loads(done.out)
         except ValueError:

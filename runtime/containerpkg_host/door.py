@@ -3,7 +3,7 @@
 import os
 import signal
 import subprocess
-from typing import IO, Callable, NamedTuple, Sequence
+from typing import IO, Callable, NamedTuple, Optional, Sequence
 
 
 class Done(NamedTuple):
@@ -29,8 +29,22 @@ Write = Callable[["IO[bytes]"], None]
 Feed = Callable[[Sequence[str], Write], Done]
 
 
+TIMED_OUT = 124
+
+_PATIENCE = 60.0
+
+
 def run(argv: Sequence[str]) -> Done:
     """Run a program to its end; one that is not there has the status 127, as in a shell."""
+    return _run(argv, None)
+
+
+def ask(argv: Sequence[str]) -> Done:
+    """The same for a program that is not to be waited for for ever, with the status 124 then."""
+    return _run(argv, _PATIENCE)
+
+
+def _run(argv: Sequence[str], seconds: Optional[float]) -> Done:
     try:
         done = subprocess.run(
             list(argv),
@@ -40,12 +54,15 @@ def run(argv: Sequence[str]) -> Done:
             encoding="utf-8",
             errors="replace",
             check=False,
+            timeout=seconds,
             env=dict(os.environ, LC_ALL="C"),  # what is said is read
         )
     except FileNotFoundError:
         return Done(127, "", f"the program {argv[0]} is missing")
     except OSError as error:
         return Done(126, "", f"{argv[0]}: {error.strerror}")
+    except subprocess.TimeoutExpired:
+        return Done(TIMED_OUT, "", f"{argv[0]} did not answer in {seconds:.0f} seconds")
     return Done(done.returncode, done.stdout, done.stderr)
 
 

@@ -30,6 +30,9 @@ class Host:
         self, root: Path = Path("/"), run: door.Run = door.run, feed: door.Feed = door.feed
     ) -> None:
         self.root, self.run, self.feed = root, run, feed
+        self.ask = door.ask if run is door.run else run
+        """As ``run``, but it has an end; see :func:`door.ask`."""
+
         self.images = root / "usr/share/containerpkg/images"
         self.blobs = root / "usr/share/containerpkg/blobs/sha256"
         self.state = root / "var/lib/containerpkg"

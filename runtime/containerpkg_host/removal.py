@@ -135,6 +135,8 @@ def remove_unowned(host: Host, engines: Engines, layouts: Dict[str, Layout]) -> 
         if not engine.answers():
             continue  # at its next transaction, or at the next boot
         found = engine.inspect(one.names[0]) or engine.inspect(one.engine_id or one.id)
+        if found is None and not engine.answers():
+            continue  # it went away meanwhile, and what it has is not known
         names = [name for name in one.names if found and name in found.names]
         if found and one.id in ids:  # an installed image has the same content by another manifest
             names = [name for name in names if name not in used]

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from containerpkg_host import door, stream
 from containerpkg_host.docker import Docker
-from containerpkg_host.door import Done, Write
+from containerpkg_host.door import TIMED_OUT, Done, Write
 from containerpkg_host.host import Host
 from containerpkg_host.layout import Layer, Layout
 
@@ -206,3 +206,26 @@ def test_a_program_is_fed_until_it_ends_and_ends_with_what_feeds_it() -> None:
     assert door.feed(["/nonexistent"], endless).why == "the program /nonexistent is missing"
     with pytest.raises(KeyError):
         door.feed(["cat"], broken)
+
+
+def test_a_docker_that_hangs_is_asked_once(tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    def hang(argv: Sequence[str]) -> Done:
+        asked.append(" ".join(argv))
+        return Done(TIMED_OUT, "", "docker did not answer in 60 seconds")
+
+    docker = Docker(Host(tmp_path, run=hang))
+    assert docker.volumes() == ()
+    assert (docker.container("probe"), docker.inspect("probe:1"), docker.answers()) == (
+        None,
+        None,
+        False,
+    )
+    assert asked == ["docker volume ls --quiet"]
+
+
+def test_a_question_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(door, "_PATIENCE", 0.05)
+    assert door.ask(["sleep", "60"]) == Done(TIMED_OUT, "", "sleep did not answer in 0 seconds")
+    assert door.ask(["echo", "yes"]) == Done(0, "yes\n", "")

@@ -138,8 +138,11 @@ def _retry(host: Host, both: Engines, service: str) -> int:
     if service not in state.rollbacks():
         held = ", ".join(sorted(state.rollbacks())) or "none"
         raise WrongUsage(f"'{service}' was not given an image back; such services: {held}")
+    image = state.rollbacks()[service].image
     with host.locked("sync"):
-        holdback.lift(host, service)
-        state.end_rollback(service)
+        for held, change in state.rollbacks().items():
+            if change.image == image:  # all services of an image run one version
+                holdback.lift(host, held)
+                state.end_rollback(held)
         systemd.daemon_reload(host)
     return 1 if sync.sync(host, both) else 0

@@ -36,15 +36,21 @@ def _comment(change: Change) -> str:
     )
 
 
-def write_quadlet(host: Host, change: Change, image: str, podman: Tuple[int, int]) -> bool:
-    """Have Quadlet's unit run ``image``; whether something had to be written.
+def write_quadlet(
+    host: Host, change: Change, image: str, reference: str, podman: Tuple[int, int]
+) -> bool:
+    """Have Quadlet's unit run ``image``, and give it the tag ``reference`` as at any start.
+
+    Whether something had to be written.
 
     Raises :class:`HostProblem` if the administrator has a unit of his own in the place.
     """
     dropin, copy, _ = _paths(host, change.service)
     line = f"Image={image}"
     if podman >= (5, 0):
-        return _write(dropin, f"{_comment(change)}[Container]\n{line}\n", change.service)
+        tag = f"ExecStartPost=-/usr/bin/podman tag {image} {reference}"
+        text = f"{_comment(change)}[Container]\n{line}\n\n[Service]\n{tag}\n"
+        return _write(dropin, text, change.service)
     unit = host.quadlets[-1] / f"{change.service}.container"
     lines = unit.read_text(encoding="utf-8").splitlines()
     lines = [line if one.startswith("Image=") else one for one in lines]

@@ -4,7 +4,7 @@ Each step looks at how things are and does what is missing, so that a run that w
 finished by the next, and a run that finds everything done does nothing.
 """
 
-from typing import List, Set
+from typing import List, Optional, Set
 
 from containerpkg_host import blobs, holdback, journal, loading, presets, rpmdb, systemd
 from containerpkg_host.engines import Engines
@@ -190,13 +190,39 @@ class _Pass:
         # systemd restarts what requires a service along with it: by then it has to be noted.
         once = {service for layout, service in every if self._note_running(layout, service)}
         every.sort(key=lambda one: one[1] not in once)  # a migration is before what needs it
+        noted = self._state.upgrades()
         for layout, service in every:
-            self._update(layout, service)
+            if not self._go_back_along(layout, noted.get(service)):
+                self._update(layout, service)
+        for layout, service in every:  # what had its turn before one of its image failed
+            self._go_back_along(layout, noted.get(service))
         for unit in sorted(self._taken_along):
             if not systemd.is_running(self._host, unit):
                 done = systemd.start_unit(self._host, unit)
                 if done.status:
                     self._fail(f"{unit} does not start again: {systemd.why(done)}", unit=unit)
+
+    def _go_back_along(self, layout: Layout, change: Optional[Change]) -> bool:
+        """Roll a service back if another of its image was: all of them run one version.
+
+        Whether it was. What runs until it is done is not run again with the image before.
+        """
+        held = self._state.rollbacks()
+        if change is None or change.service in held or change.old in ("", layout.digest):
+            return False
+        failed = [s for s in layout.services if s in held and held[s].new == layout.digest]
+        if not failed or systemd.show(self._host, change.service).oneshot:
+            return False
+        change = change._replace(new=layout.digest)
+        if not self._before(layout, change):
+            return False
+        self._state.begin_upgrade(change)  # it may have ended, with the image that is not wanted
+        self._state.add_rollback(change)
+        unit = systemd.unit_name(change.service)
+        why = f"{change.service} goes back to {change.old[:19]} along with {failed[0]}"
+        journal.error(why, unit=unit, message_id=journal.ROLLED_BACK)
+        self._hold(change.service)
+        return True
 
     def _note_running(self, layout: Layout, service: str) -> bool:
         """Note what a service runs if it is another image; whether it is a oneshot to run anew."""
@@ -312,7 +338,9 @@ class _Pass:
                 raise HostProblem(f"the image before of {service} is gone: {change.old[:19]}")
             if layout.units == "quadlet":
                 podman = self._engines.podman.version()
-                written = holdback.write_quadlet(self._host, change, before, podman)
+                written = holdback.write_quadlet(
+                    self._host, change, before, layout.reference, podman
+                )
             else:
                 written = holdback.write_plain(self._host, change, before)
         except HostProblem as problem:

@@ -30,9 +30,21 @@ from tests.unit.host.simulated_engines import REFERENCE, kept, layer, pinned, sh
 HOME = "/usr/share/containerpkg/images/probe"
 DROPIN = "90-containerpkg-rollback.conf"
 HOLDS = {
-    "quadlet": (f"containers/systemd/probe.container.d/{DROPIN}", "[Container]\nImage="),
-    "podman": (f"systemd/system/probe.service.d/{DROPIN}", "[Service]\nEnvironment={}="),
-    "docker": (f"systemd/system/probe.service.d/{DROPIN}", "[Service]\nEnvironment={}="),
+    "quadlet": (
+        f"containers/systemd/probe.container.d/{DROPIN}",
+        (
+            "[Container]\nImage={image}\n\n"
+            f"[Service]\nExecStartPost=-/usr/bin/podman tag {{image}} {REFERENCE}\n"
+        ),
+    ),
+    "podman": (
+        f"systemd/system/probe.service.d/{DROPIN}",
+        "[Service]\nEnvironment=CONTAINERPKG_IMAGE={image}\n",
+    ),
+    "docker": (
+        f"systemd/system/probe.service.d/{DROPIN}",
+        "[Service]\nEnvironment=CONTAINERPKG_IMAGE={image}\n",
+    ),
 }
 
 
@@ -133,8 +145,7 @@ def test_a_version_that_does_not_start_gets_the_one_before_back(
 # {new}.
 # It goes with the next version of the image; this one is tried again by
 # 'containerpkg-host retry probe'.
-{setting.format("CONTAINERPKG_IMAGE")}{pinned("A") if site.kind in PINNED else kept("A")}
-"""
+{setting.format(image=pinned("A") if site.kind in PINNED else kept("A"))}"""
     }
     assert (
         f"probe does not start with the image {new[:19]} that its package brought "
@@ -418,7 +429,7 @@ def test_the_image_of_the_administrator_is_left_alone(site: Simulated) -> None:
     name, setting = HOLDS[site.units]
     path = site.root / "etc" / name
     path.parent.mkdir(parents=True)
-    path.write_text(f"{setting.format('CONTAINERPKG_IMAGE')}{site.runs('A')}\n")
+    path.write_text(setting.format(image=site.runs("A")))
     site.install("B")
     assert run(site) == 0
     assert site.changes() == [loads(site, "B")]

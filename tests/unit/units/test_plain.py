@@ -107,6 +107,8 @@ ExecStartPost=-/usr/bin/podman tag ${CONTAINERPKG_IMAGE} quay.io/foreman/redis:1
 ExecStop=/usr/bin/podman rm --volumes --force --ignore redis
 ExecStopPost=-/usr/bin/podman rm --volumes --force --ignore redis
 Restart=always
+# So ends a container that was told to; systemd knows the signal, not the status for it.
+SuccessExitStatus=143
 TimeoutStartSec=300
 # Podman ends the container itself at 10 seconds; systemd gives it time to clean up.
 TimeoutStopSec=40
@@ -225,6 +227,8 @@ ExecStopPost=-/bin/sh -c ' \\
   ids=$$(/usr/bin/docker ps --all --quiet --filter=label=containerpkg.unit=$$1); \\
   [ -z "$$ids" ] || exec /usr/bin/docker rm --force --volumes $$ids' sh %n
 Restart=always
+# So ends a container that was told to; systemd knows the signal, not the status for it.
+SuccessExitStatus=143
 TimeoutStartSec=300
 # Docker ends the container itself at 10 seconds; systemd gives it time to clean up.
 TimeoutStopSec=40
@@ -291,6 +295,8 @@ ExecStart=/usr/bin/podman run \\
 ExecStartPost=-/usr/bin/podman tag ${CONTAINERPKG_IMAGE} quay.io/foreman/redis:1.0
 ExecStopPost=-/usr/bin/podman rm --volumes --force --ignore migrate
 Restart=no
+# So ends a container that was told to; systemd knows the signal, not the status for it.
+SuccessExitStatus=143
 TimeoutStartSec=3600
 # Podman ends the container itself at 90 seconds; systemd gives it time to clean up.
 TimeoutStopSec=120
@@ -384,6 +390,8 @@ ExecStopPost=-/bin/sh -c ' \\
   ids=$$(/usr/bin/docker ps --all --quiet --filter=label=containerpkg.unit=$$1); \\
   [ -z "$$ids" ] || exec /usr/bin/docker rm --force --volumes $$ids' sh %n
 Restart=no
+# So ends a container that was told to; systemd knows the signal, not the status for it.
+SuccessExitStatus=143
 TimeoutStartSec=3600
 # Docker ends the container itself at 90 seconds; systemd gives it time to clean up.
 TimeoutStopSec=120

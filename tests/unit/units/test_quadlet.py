@@ -165,6 +165,8 @@ ExecStartPre=-/bin/sh -c 'umask 0137 && : >> "$$1"' sh /etc/sysconfig/redis
 # For people: the tag names what was started last. Not before, as nobody is served meanwhile.
 ExecStartPost=-/usr/bin/podman tag quay.io/foreman/redis@sha256:aaa* quay.io/foreman/redis:1.0
 Restart=always
+# So ends a container that was told to; systemd knows the signal, not the status for it.
+SuccessExitStatus=143
 TimeoutStartSec=300
 # Podman ends the container itself at 10 seconds; systemd gives it time to clean up.
 TimeoutStopSec=40
@@ -241,6 +243,8 @@ ExecStartPost=-/usr/bin/podman tag quay.io/foreman/redis@sha256:aaa* quay.io/for
 Type=oneshot
 RemainAfterExit=yes
 Restart=no
+# So ends a container that was told to; systemd knows the signal, not the status for it.
+SuccessExitStatus=143
 TimeoutStartSec=3600
 # Podman ends the container itself at 90 seconds; systemd gives it time to clean up.
 TimeoutStopSec=120
@@ -275,9 +279,11 @@ Persistent=true
 WantedBy=timers.target
 """,
     )
-    assert container.text.partition("[Service]")[2].splitlines()[-5:] == [
+    assert container.text.partition("[Service]")[2].splitlines()[-7:] == [
         "Type=oneshot",
         "Restart=no",
+        "# So ends a container that was told to; systemd knows the signal, not the status for it.",
+        "SuccessExitStatus=143",
         "TimeoutStartSec=900",
         "# Podman ends the container itself at 90 seconds; systemd gives it time to clean up.",
         "TimeoutStopSec=120",
@@ -334,6 +340,8 @@ ExecStartPre=-/bin/sh -c 'umask 0137 && : >> "$$1"' sh /etc/sysconfig/redis
 # For people: the tag names what was started last. Not before, as nobody is served meanwhile.
 ExecStartPost=-/usr/bin/podman tag quay.io/foreman/redis@sha256:aaa* quay.io/foreman/redis:1.0
 Restart=on-failure
+# So ends a container that was told to; systemd knows the signal, not the status for it.
+SuccessExitStatus=143
 TimeoutStartSec=900
 # Podman ends the container itself at 90 seconds; systemd gives it time to clean up.
 TimeoutStopSec=120

@@ -197,10 +197,10 @@ class _Pass:
         for layout, service in every:  # what had its turn before one of its image failed
             self._go_back_along(layout, noted.get(service))
         for unit in sorted(self._taken_along):
-            if not systemd.is_running(self._host, unit):
-                done = systemd.start_unit(self._host, unit)
-                if done.status:
-                    self._fail(f"{unit} does not start again: {systemd.why(done)}", unit=unit)
+            # If it is starting, this waits for the end of that.
+            done = systemd.start_unit(self._host, unit)
+            if done.status:
+                self._fail(f"{unit} does not start again: {systemd.why(done)}", unit=unit)
 
     def _go_back_along(self, layout: Layout, change: Optional[Change]) -> bool:
         """Roll a service back if another of its image was: all of them run one version.
@@ -221,6 +221,7 @@ class _Pass:
         unit = systemd.unit_name(change.service)
         why = f"{change.service} goes back to {change.old[:19]} along with {failed[0]}"
         journal.error(why, unit=unit, message_id=journal.ROLLED_BACK)
+        self._taken_along.update(systemd.running_dependents(self._host, change.service))
         self._hold(change.service)
         return True
 

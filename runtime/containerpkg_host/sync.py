@@ -221,7 +221,7 @@ class _Pass:
         unit = systemd.unit_name(change.service)
         why = f"{change.service} goes back to {change.old[:19]} along with {failed[0]}"
         journal.error(why, unit=unit, message_id=journal.ROLLED_BACK)
-        self._taken_along.update(systemd.running_dependents(self._host, change.service))
+        self._taken_along.update([unit, *systemd.running_dependents(self._host, change.service)])
         self._hold(change.service)
         return True
 

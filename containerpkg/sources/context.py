@@ -54,6 +54,9 @@ class Context:
 
     entries: tuple[Entry, ...]
 
+    hidden: tuple[str, ...] = ()
+    """Names that ``.dockerignore`` keeps from COPY and ADD, but not from the builder."""
+
     @property
     def inputs(self) -> Mapping[str, str]:
         """What a change is told by: a digest of type, permissions and content for each name.
@@ -85,11 +88,13 @@ def load_context(folder: Path, dockerfile: str) -> Context:
 
     Raises :class:`HostError` for a file that cannot be read or is a socket, device or pipe.
     """
-    names = _not_ignored(folder, dockerfile)
-    return Context(dockerfile=dockerfile, entries=tuple(_entries(folder, names, checkout=True)))
+    names, hidden = _not_ignored(folder, dockerfile)
+    entries = tuple(_entries(folder, names, checkout=True))
+    return Context(dockerfile=dockerfile, entries=entries, hidden=hidden)
 
 
-def _not_ignored(folder: Path, dockerfile: str) -> list[str]:
+def _not_ignored(folder: Path, dockerfile: str) -> tuple[list[str], tuple[str, ...]]:
+    """The names that go to the builder, and which of them it keeps for itself."""
     for name in (f"{dockerfile}.dockerignore", ".dockerignore"):
         try:
             lines = (folder / name).read_text().splitlines()
@@ -98,15 +103,22 @@ def _not_ignored(folder: Path, dockerfile: str) -> list[str]:
         except (OSError, UnicodeDecodeError) as error:
             raise HostError(f"{folder / name} cannot be read: {error}") from error
         # Imported here: the SDK costs a fifth of a second, and most folders have no such file.
-        from docker.utils.build import exclude_paths
+        from docker.utils.build import Pattern, exclude_paths
 
         patterns = [line.strip() for line in lines if line.strip() and line[0] != "#"]
+        parsed = [Pattern(pattern) for pattern in patterns]
+        hidden = [
+            own
+            for own in sorted({dockerfile, name})
+            # The last pattern that fits decides.
+            if [not p.exclusion for p in parsed if p.dirs and p.match(own)][-1:] == [True]
+        ]
         try:
             kept = exclude_paths(str(folder), patterns, dockerfile=dockerfile)
         except OSError as error:
             raise _unreadable(error) from error
-        return sorted(name for name in kept if name and name not in _NOT_IN_CONTEXT)
-    return _walk(folder)
+        return sorted(name for name in kept if name and name not in _NOT_IN_CONTEXT), tuple(hidden)
+    return _walk(folder), ()
 
 
 def _walk(folder: Path) -> list[str]:

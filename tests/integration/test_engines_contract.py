@@ -99,26 +99,6 @@ def deviation(engine: str, case: str) -> Mapping[str, Mapping[str, Any]]:
     return {}
 
 
-@pytest.fixture(scope="session")
-def containers() -> Iterator[None]:
-    """Podman and buildah with a storage of their own, also where cgroups are of both versions."""
-    with tempfile.TemporaryDirectory(prefix="ct") as folder, pytest.MonkeyPatch.context() as patch:
-        root = Path(folder)
-        (root / "containers.conf").write_text(
-            '[containers]\ndefault_ulimits = ["nofile=1024:1024", "nproc=1024:1024"]\n'
-            '[engine]\nruntime = "runc"\n'
-        )
-        (root / "storage.conf").write_text(
-            f'[storage]\ndriver = "overlay"\ngraphroot = "{root}/g"\nrunroot = "{root}/r"\n'
-        )
-        patch.setenv("CONTAINERS_CONF", str(root / "containers.conf"))
-        patch.setenv("CONTAINERS_STORAGE_CONF", str(root / "storage.conf"))
-        yield
-        assert process.run(["buildah", "containers", "--quiet"]).stdout == ""
-        process.run(["buildah", "rmi", "--all", "--force"])
-        (root / "g/overlay").is_mount() and process.run(["umount", str(root / "g/overlay")])
-
-
 def write_project(root: Path, settings: Mapping[str, str]) -> None:
     lines = "".join(f"  {key}: {value}\n" for key, value in settings.items())
     (root / "containerpkg.yaml").write_text(
@@ -238,7 +218,7 @@ def described(tar: tarfile.TarFile, info: tarfile.TarInfo, before: Mapping[str, 
 
 
 @pytest.fixture(scope="session", params=ENGINES)
-def built(request: pytest.FixtureRequest, containers: None) -> Iterator[tuple[str, Built]]:
+def built(request: pytest.FixtureRequest, containers: Path) -> Iterator[tuple[str, Built]]:
     settings = ENGINES[request.param]
     with tempfile.TemporaryDirectory(prefix="ct") as folder:
         root = Path(folder)

@@ -106,18 +106,19 @@ def _not_ignored(folder: Path, dockerfile: str) -> tuple[list[str], tuple[str, .
         from docker.utils.build import Pattern, exclude_paths
 
         patterns = [line.strip() for line in lines if line.strip() and line[0] != "#"]
-        parsed = [Pattern(pattern) for pattern in patterns]
-        hidden = [
-            own
-            for own in sorted({dockerfile, name})
-            # The last pattern that fits decides.
-            if [not p.exclusion for p in parsed if p.dirs and p.match(own)][-1:] == [True]
-        ]
         try:
-            kept = exclude_paths(str(folder), patterns, dockerfile=dockerfile)
+            kept = exclude_paths(str(folder), [*patterns], dockerfile=dockerfile)
         except OSError as error:
             raise _unreadable(error) from error
-        return sorted(name for name in kept if name and name not in _NOT_IN_CONTEXT), tuple(hidden)
+        kept = {name for name in kept if name and name not in _NOT_IN_CONTEXT}
+        parsed = [pattern for pattern in map(Pattern, patterns) if pattern.dirs]
+        hidden = [
+            own
+            for own in (".dockerignore", dockerfile)
+            # The last pattern that fits decides.
+            if own in kept and [not p.exclusion for p in parsed if p.match(own)][-1:] == [True]
+        ]
+        return sorted(kept), tuple(hidden)
     return _walk(folder), ()
 
 

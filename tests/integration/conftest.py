@@ -11,7 +11,7 @@ import pytest
 from containerpkg import process
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def containers() -> Iterator[Path]:
     """Podman and buildah with a storage of their own, also where cgroups are of both versions.
 

@@ -217,7 +217,7 @@ def described(tar: tarfile.TarFile, info: tarfile.TarInfo, before: Mapping[str, 
     return f"{stat.filemode(kind | mode)} {info.uid}:{info.gid} {info.size} {what}".rstrip()
 
 
-@pytest.fixture(scope="session", params=ENGINES)
+@pytest.fixture(scope="module", params=ENGINES)
 def built(request: pytest.FixtureRequest, containers: Path) -> Iterator[tuple[str, Built]]:
     settings = ENGINES[request.param]
     with tempfile.TemporaryDirectory(prefix="ct") as folder:

@@ -21,6 +21,7 @@ from containerpkg import process
 from containerpkg.engines.protocol import BuildRequest, ByteStream
 from containerpkg.errors import BuildError, EngineError
 from containerpkg.files import CHUNK, piped
+from containerpkg.sources.hidden import hidden_names
 
 Program = Literal["podman", "buildah"]
 Isolation = Literal["auto", "oci", "chroot"]
@@ -261,5 +262,5 @@ def _unpack(request: BuildRequest, folder: Folder) -> None:
         # Its members come from the lines above: nothing is to be refused or changed.
         tar.extraction_filter = lambda member, _: member
         tar.extractall(folder.context)  # noqa: S202
-    names = (folder.ignore.name, *request.context.hidden)
+    names = (folder.ignore.name, *hidden_names(request.context))
     folder.ignore.write_text("".join(f"{name}\n" for name in names))

@@ -54,9 +54,6 @@ class Context:
 
     entries: tuple[Entry, ...]
 
-    hidden: tuple[str, ...] = ()
-    """Names that ``.dockerignore`` keeps from COPY and ADD, but not from the builder."""
-
     @property
     def inputs(self) -> Mapping[str, str]:
         """What a change is told by: a digest of type, permissions and content for each name.
@@ -88,13 +85,11 @@ def load_context(folder: Path, dockerfile: str) -> Context:
 
     Raises :class:`HostError` for a file that cannot be read or is a socket, device or pipe.
     """
-    names, hidden = _not_ignored(folder, dockerfile)
-    entries = tuple(_entries(folder, names, checkout=True))
-    return Context(dockerfile=dockerfile, entries=entries, hidden=hidden)
+    names = _not_ignored(folder, dockerfile)
+    return Context(dockerfile=dockerfile, entries=tuple(_entries(folder, names, checkout=True)))
 
 
-def _not_ignored(folder: Path, dockerfile: str) -> tuple[list[str], tuple[str, ...]]:
-    """The names that go to the builder, and which of them it keeps for itself."""
+def _not_ignored(folder: Path, dockerfile: str) -> list[str]:
     for name in (f"{dockerfile}.dockerignore", ".dockerignore"):
         try:
             lines = (folder / name).read_text().splitlines()
@@ -103,23 +98,15 @@ def _not_ignored(folder: Path, dockerfile: str) -> tuple[list[str], tuple[str, .
         except (OSError, UnicodeDecodeError) as error:
             raise HostError(f"{folder / name} cannot be read: {error}") from error
         # Imported here: the SDK costs a fifth of a second, and most folders have no such file.
-        from docker.utils.build import Pattern, exclude_paths
+        from docker.utils.build import exclude_paths
 
         patterns = [line.strip() for line in lines if line.strip() and line[0] != "#"]
         try:
-            kept = exclude_paths(str(folder), [*patterns], dockerfile=dockerfile)
+            kept = exclude_paths(str(folder), patterns, dockerfile=dockerfile)
         except OSError as error:
             raise _unreadable(error) from error
-        kept = {name for name in kept if name and name not in _NOT_IN_CONTEXT}
-        parsed = [pattern for pattern in map(Pattern, patterns) if pattern.dirs]
-        hidden = [
-            own
-            for own in (".dockerignore", dockerfile)
-            # The last pattern that fits decides.
-            if own in kept and [not p.exclusion for p in parsed if p.match(own)][-1:] == [True]
-        ]
-        return sorted(kept), tuple(hidden)
-    return _walk(folder), ()
+        return sorted(name for name in kept if name and name not in _NOT_IN_CONTEXT)
+    return _walk(folder)
 
 
 def _walk(folder: Path) -> list[str]:

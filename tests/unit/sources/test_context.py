@@ -123,26 +123,6 @@ def test_a_dockerfile_may_have_its_own(folder: Path) -> None:
     assert "a" not in names(load_context(folder, "Dockerfile"))
 
 
-@pytest.mark.parametrize(
-    ("ignore", "hidden"),
-    [
-        ("*.log\n", ()),
-        ("Dockerfile\n", ("Dockerfile",)),
-        ("*\n!a\n", (".dockerignore", "Dockerfile")),
-        ("**/Dockerfile\n!Dockerfile\n.docker*\n", (".dockerignore",)),
-        ("# Dockerfile\n\n!.dockerignore\n", ()),
-    ],
-)
-def test_what_the_builder_reads_and_copy_does_not_see(
-    folder: Path, ignore: str, hidden: tuple[str, ...]
-) -> None:
-    fill(folder, {".dockerignore": ignore, "Dockerfile": "", "a": ""})
-    assert load_context(folder, "Dockerfile").hidden == hidden
-    (folder / ".dockerignore").rename(folder / "Dockerfile.dockerignore")
-    found = load_context(folder, "Dockerfile").hidden
-    assert found == tuple(name for name in hidden if name == "Dockerfile")
-
-
 def test_an_ignored_pipe_does_no_harm(folder: Path) -> None:
     os.mkfifo(folder / "pipe")
     (folder / ".dockerignore").write_text("pipe")

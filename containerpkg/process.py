@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import shlex
 import signal
 import subprocess
@@ -243,16 +244,45 @@ def _end(child: subprocess.Popen[bytes]) -> None:
     """End the program and what it has started: whoever does not listen has five seconds."""
     if child.returncode is not None:
         return  # its number may belong to another program by now
-    until = time.monotonic() + _PATIENCE
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(child.pid, signal.SIGTERM)
-        while time.monotonic() < until:
-            # A leader that has ended says nothing of its group, which may still clean up.
-            child.poll()
-            os.killpg(child.pid, 0)
-            time.sleep(0.01)
-        os.killpg(child.pid, signal.SIGKILL)
-    child.wait()
+    with _below(child.pid) as others:
+        until = time.monotonic() + _PATIENCE
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGTERM)
+            while time.monotonic() < until:
+                # A leader that has ended says nothing of its group, which may still clean up.
+                child.poll()
+                os.killpg(child.pid, 0)
+                time.sleep(0.01)
+            os.killpg(child.pid, signal.SIGKILL)
+        child.wait()
+        # Podman is gone before it has ended the container of a build, which has its own group.
+        for other in others:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                signal.pidfd_send_signal(other, signal.SIGKILL)
+                select.select([other], [], [], _PATIENCE)
+
+
+@contextmanager
+def _below(pid: int) -> Iterator[tuple[int, ...]]:
+    """Handles of the processes below ``pid``, in whichever session; numbers may be given anew."""
+    parents: dict[int, list[int]] = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            # The name of a program, in brackets, may have anything in it.
+            fields = path.read_bytes().rpartition(b")")[2].split()
+            parents.setdefault(int(fields[1]), []).append(int(path.parent.name))
+    handles = []
+    waiting = [*parents.get(pid, ())]
+    try:
+        while waiting:
+            below = waiting.pop()
+            waiting += parents.get(below, ())
+            with contextlib.suppress(OSError):
+                handles.append(os.pidfd_open(below))
+        yield tuple(handles)
+    finally:
+        for handle in handles:
+            os.close(handle)
 
 
 class _Feeder:

@@ -219,10 +219,11 @@ class TestEnding:
             "sleep 600 & sleep 600 & echo up; wait",
             "sleep 600 & echo up",  # the leader is gone, its child holds the output open
             "trap '' TERM; (trap '' TERM; sleep 600) & echo up; sleep 600",
+            "setsid sh -c 'sleep 600 & echo up; wait' & wait",
         ],
-        ids=["children", "leader gone", "deaf"],
+        ids=["children", "leader gone", "deaf", "another session"],
     )
-    def test_the_whole_group_ends_on_an_interrupt(
+    def test_all_that_was_started_ends_on_an_interrupt(
         self,
         life: tuple[str, Callable[[], bytes]],
         script: str,

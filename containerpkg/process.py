@@ -266,11 +266,12 @@ def _end(child: subprocess.Popen[bytes]) -> None:
 def _below(pid: int) -> Iterator[tuple[int, ...]]:
     """Handles of the processes below ``pid``, in whichever session; numbers may be given anew."""
     parents: dict[int, list[int]] = {}
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):
-            # The name of a program, in brackets, may have anything in it.
-            fields = path.read_bytes().rpartition(b")")[2].split()
-            parents.setdefault(int(fields[1]), []).append(int(path.parent.name))
+    for path in Path("/proc").iterdir():
+        if path.name.isdigit():
+            with contextlib.suppress(OSError):
+                # The name of a program, in brackets, may have anything in it.
+                fields = (path / "stat").read_bytes().rpartition(b")")[2].split()
+                parents.setdefault(int(fields[1]), []).append(int(path.name))
     handles = []
     waiting = [*parents.get(pid, ())]
     try:

@@ -28,6 +28,8 @@ def containers() -> Iterator[Path]:
         )
         patch.setenv("CONTAINERS_CONF", str(root / "containers.conf"))
         patch.setenv("CONTAINERS_STORAGE_CONF", str(root / "storage.conf"))
+        (root / "t").mkdir()
+        patch.setenv("TMPDIR", str(root / "t"))
         yield root
         left = process.run(["buildah", "containers", "--quiet"]).stdout
         process.run(["buildah", "rm", "--all"])

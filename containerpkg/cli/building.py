@@ -27,6 +27,7 @@ def build_command(
     with_children: bool,
     jobs: int,
     no_cache: bool,
+    engine: str | None,
     force: bool,
     store: Path | None,
     dry_run: bool,
@@ -45,7 +46,7 @@ def build_command(
     from containerpkg.engines.choice import choose_engine
     from containerpkg.release.make import Options, Plan, Workshop
 
-    project = options.load(context, store=store)
+    project = options.load(context, store=store, engine=engine)
     images = options.select_images(
         project, names, with_parents=with_parents, with_children=with_children
     )
@@ -54,9 +55,9 @@ def build_command(
         if dry_run:
             plan = Plan(builds=workshop.plan(images, force=force or no_cache))
         else:
-            engine = choose_engine(project.file.build)
+            chosen = choose_engine(project.file.build)
             report = workshop.build(
-                images, engine, Options(jobs=jobs, no_cache=no_cache, force=force)
+                images, chosen, Options(jobs=jobs, no_cache=no_cache, force=force)
             )
     if dry_run:
         options.print_json(plan_data(plan)) if as_json else print_plan(plan)

@@ -30,6 +30,7 @@ def make_command(
     with_children: bool,
     jobs: int,
     no_cache: bool,
+    engine: str | None,
     force: bool,
     target: str | None,
     output: Path | None,
@@ -58,18 +59,20 @@ def make_command(
             "--no-build does not go with --force or --no-cache",
             hint="leave --no-build away to build the images",
         )
-    project = options.load(context, output=output, store=store, sign=sign, target=target)
+    project = options.load(
+        context, output=output, store=store, sign=sign, target=target, engine=engine
+    )
     images = options.select_images(
         project, names, with_parents=with_parents, with_children=with_children
     )
     run = Options(jobs=jobs, no_cache=no_cache, force=force, no_build=no_build)
     with shown(quiet=context.obj.quiet) as progress:
         workshop = Workshop(project, progress=progress)
-        engine = choose_engine(project.file.build)
+        chosen = choose_engine(project.file.build)
         if dry_run:
-            plan = workshop.plan_make(images, engine, run)
+            plan = workshop.plan_make(images, chosen, run)
         else:
-            report = workshop.make(images, engine, run)
+            report = workshop.make(images, chosen, run)
     if dry_run:
         options.print_json(plan_data(plan)) if as_json else print_plan(plan)
         return 0

@@ -95,6 +95,11 @@ sign = click.option(
 def building(command: Function) -> Function:
     """How images are built."""
     for decorate in (
+        click.option(
+            "--engine",
+            type=click.Choice(["docker", "podman", "buildah", "auto"]),
+            help="Who builds the images, whatever 'build.engine' says.",
+        ),
         click.option("--no-cache", is_flag=True, help="Build anew without the builder's cache."),
         click.option(
             "-j",
@@ -122,8 +127,9 @@ def load(
     store: Path | None = None,
     sign: str | None = None,
     target: str | None = None,
+    engine: str | None = None,
 ) -> Project:
-    """The project of this command line, with the folders, the key and the target that it names."""
+    """The project of this command line, with what it names in place of what the files say."""
     from containerpkg.definitions.load import load_project
     from containerpkg.definitions.project import Signing
 
@@ -136,6 +142,8 @@ def load(
     if sign:
         signing = project.file.signing or Signing(key=sign)
         changes["signing"] = signing.model_copy(update={"key": sign})
+    if engine:
+        changes["build"] = project.file.build.model_copy(update={"engine": engine})
     if not changes:
         return project
     from dataclasses import replace

@@ -71,6 +71,10 @@ def test_everything_a_service_can_say() -> None:
 # Podman is asked for the image at every start of a service, so that the first start after an update
 # takes what the update brought. What podman has already is not copied again.
 
+[Unit]
+# Each start of a service is one of this unit; its services may be many.
+StartLimitIntervalSec=0
+
 [Service]
 RemainAfterExit=no
 # Blobs are what they should be, or podman does not get to see them.
@@ -420,6 +424,9 @@ def test_a_unit_of_another_deployment_is_pointed_at_the_image_on_disk() -> None:
 # Part of the package redis-container, whose next version replaces it.
 # Podman is asked for the image at every start of a container, so that the first start after an
 # update takes what the update brought.
+
+[Unit]
+StartLimitIntervalSec=0
 
 [Service]
 RemainAfterExit=no

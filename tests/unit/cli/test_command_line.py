@@ -49,9 +49,9 @@ def raising(statement: str, *arguments: str) -> tuple[str, ...]:
     script = (
         "import errno, os, signal, sys\n"
         "from containerpkg import errors, process\n"
-        "from containerpkg.definitions import load\n"
-        f"def load_project(_):\n    {statement}\n"
-        "load.load_project = load_project\n"
+        "from containerpkg.release import opening\n"
+        f"def open_project(*_, **__):\n    {statement}\n"
+        "opening.open_project = open_project\n"
         f"sys.argv = {['containerpkg', *arguments]!r}\n"
         "from containerpkg.cli import main\nmain()\n"
     )

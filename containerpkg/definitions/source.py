@@ -56,8 +56,11 @@ def _check_url(value: str, schemes: tuple[str, ...]) -> str:
 def _archive(value: str) -> str:
     if "://" in value:
         return _check_url(value, ("https", "http", "file"))
-    if value.startswith("/") or ".." in value.split("/"):
-        raise ValueError("must be a URL, or the path of a file inside the image's folder")
+    if value.startswith("/") or ".." in value.split("/") or not _URL.fullmatch(value):
+        raise ValueError(
+            "must be a URL, or the path of a file inside the image's folder, in characters that "
+            "a URL may have"
+        )
     return value
 
 

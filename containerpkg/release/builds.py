@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -239,6 +239,16 @@ def _executable(image: Image) -> str:
         ) from error
 
 
+def _follows_from_source(image: Image, *, local: bool) -> Callable[[str], bool]:
+    """Which inputs say nothing more when the source is another; ``local``: the last one was."""
+    assert image.tree
+    assert image.file.source
+    if not (local or image.tree.local):
+        return lambda name: name == "source files"
+    place = f"file {image.file.source.place}" if image.file.source.place else "source "
+    return lambda name: name.startswith(("source ", f"{place}/")) or name == place
+
+
 def _difference(last: BuildRecord, inputs: Mapping[str, str], image: Image) -> str:
     """What is not as it was at the last build, in words."""
     names = sorted({*last.inputs, *inputs}, key=lambda name: (name != "source", name))
@@ -246,7 +256,8 @@ def _difference(last: BuildRecord, inputs: Mapping[str, str], image: Image) -> s
     if not changed:
         return "built before in another way"
     if image.tree and "source" in changed:
-        changed = [name for name in changed if name != "source files"]
+        noise = _follows_from_source(image, local=bool(last.source and last.source.local))
+        changed = [name for name in changed if not noise(name)]
     told = []
     for name in changed[:_TOLD]:
         if name == "source" and image.tree:

@@ -140,12 +140,18 @@ class _Resolving:
     def _resolve(self, wanted: list[Wanted]) -> list[str]:
         """Images of the same branch get the same commit, also if it moves meanwhile."""
         asked = {_question(one): one for one in wanted if _question(one) not in self._known}
-        with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="resolve") as pool:
+        pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="resolve")
+        try:
             answers = pool.map(
                 lambda one: self._sources.resolve(one, self._lock.sources.get(one.image)),
                 asked.values(),
             )
             self._known.update(zip(asked, answers, strict=True))
+        except KeyboardInterrupt:
+            process.end_running()
+            raise
+        finally:
+            pool.shutdown(cancel_futures=True)
         return [self._known[_question(one)] for one in wanted]
 
 
@@ -162,7 +168,10 @@ def _sources(
 
 
 def _wanted(reading: Reading) -> list[Wanted]:
+    """The sources, but those of which a file is missing, as loading the project will say."""
     return [
-        Wanted(image=name, folder=reading.folders[name], source=source)
+        Wanted(image=name, folder=folder, source=source)
         for name, source in reading.sources.items()
+        if (folder := reading.folders[name])
+        and all((folder / file).is_file() for file in source.own_files)
     ]

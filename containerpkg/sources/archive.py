@@ -78,7 +78,11 @@ def _opened(url: str) -> Iterator[IO[bytes]]:
             timeout=(_CONNECT_SECONDS, _READ_SECONDS),
             headers={"Accept-Encoding": "identity"},  # the digest is that of the file as it is
         ) as answer:
-            answer.raise_for_status()
+            if answer.status_code != requests.codes.ok:
+                raise SourceError(
+                    f"the archive {url} cannot be fetched: its server says "
+                    f"{answer.status_code} {answer.reason}"
+                )
             yield cast("IO[bytes]", answer.raw)
     except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
         raise SourceError(
@@ -88,8 +92,10 @@ def _opened(url: str) -> Iterator[IO[bytes]]:
 
 
 def _reason(error: BaseException) -> str:
-    reason = getattr(error, "reason", None)
-    return str(reason or error).splitlines()[0]
+    """The innermost cause: the outer ones only repeat where the call was made."""
+    while error.__cause__ or error.__context__:
+        error = error.__cause__ or error.__context__ or error
+    return str(getattr(error, "strerror", None) or error or type(error).__name__).splitlines()[0]
 
 
 def unpack(path: Path, target: Path, *, strip: bool) -> str:

@@ -270,7 +270,8 @@ def submodule_url(outer: str, path: str, url: str) -> str:
         check_git_url(url)
     except ValueError as error:
         raise SourceError(
-            f"the submodule {path} of {outer} has the URL '{url}', which is not allowed: it {error}"
+            f"the submodule {path} of {outer} has the URL '{reveal_nothing(url)}', "
+            f"which is not allowed: it {error}"
         ) from error
     if url.startswith("file://") and not outer.startswith("file://"):
         raise SourceError(f"the submodule {path} of {outer} is a folder of this machine: {url}")

@@ -112,6 +112,7 @@ class Site:
             },
         )
         shutil.copy("/bin/busybox", self.root / "images/base/busybox")
+        git(self.root, "init", "--quiet")  # as projects are; theirs is another repository
         self.source("branch: main")
 
     def source(self, ref: str, more: str = "", *, dockerfile: str = "Dockerfile") -> None:
@@ -208,7 +209,10 @@ def built_with(site: Site, revision: str) -> dict[str, str]:
 
 
 def test_a_branch_a_tag_a_commit_and_a_checkout(site: Site) -> None:
-    found = site.build()
+    # What leads git elsewhere must not lead this one.
+    astray = dict.fromkeys(("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"), "/nonexistent")
+    site.call("build", env={**astray, "GIT_OBJECT_DIRECTORY": "/nonexistent"})
+    found = site.files()
     assert found == {**built_with(site, site.second), "later": "later"}
     record = {"origin": f"file://{site.app}", "ref": "branch main", "revision": site.second, "local": False}  # fmt: skip  # noqa: E501
     assert site.record() == record
@@ -364,3 +368,42 @@ def test_a_killed_fetch_and_two_at_once(site: Site) -> None:
     left = [path.name for path in held.parent.rglob("*") if ".lock" in path.name or "tmp" in path.name]  # fmt: skip  # noqa: E501
     assert all(name.endswith(".lock") and len(name) == 32 + 5 for name in left), left
     assert not (held.parent / f".{held.name}.left").exists()
+
+
+@pytest.mark.parametrize(
+    ("files", "link", "more", "status", "expected"),
+    [
+        ({}, ("Dockerfile", "/etc/passwd"), "", 3, "Dockerfile leads out of the source"),
+        ({}, ("sub", "/etc"), "  folder: sub\n", 12, "the folder sub leads out of the source"),
+        ({".gitmodules": '[submodule "x"]\npath = vendor/library\nurl = ext::sh -c x\n'},
+         None, "", 12, "has the URL 'ext::sh -c x', which is not allowed"),
+    ],
+)  # fmt: skip
+def test_what_a_stranger_may_have_committed(
+    site: Site,
+    files: dict[str, str],
+    link: tuple[str, str] | None,
+    more: str,
+    status: int,
+    expected: str,
+) -> None:
+    if link:
+        (site.app / link[0]).unlink(missing_ok=True)
+        (site.app / link[0]).symlink_to(link[1])
+    commit(site.app, {"other": "", **files})
+    site.source("branch: main", more)
+    done = site.call("build", status=status)
+    assert expected in done.stderr
+    assert "root:" not in done.stderr
+
+
+def test_a_remote_that_does_not_answer(site: Site) -> None:
+    text = "summary: x\nlicense: MIT\nsource: {git: 'https://127.0.0.1:1/a.git', tag: v1, dockerfile: D}\n"  # noqa: E501
+    write(site.root, {"images/app/image.yaml": text})
+    done = site.call("build", "app", status=12)
+    assert "image 'app': the git repository https://127.0.0.1:1/a.git cannot be read: fatal:" in (
+        done.stderr
+    )
+    done = site.call("list", status=3)
+    assert "the source, which has the Dockerfile, has not been fetched yet" in done.stderr
+    site.call("build", "base", status=12)  # what app is built from is not known either

@@ -34,7 +34,11 @@ def load_project(start: Path, trees: Mapping[str, SourceTree] | None = None) -> 
     Raises :class:`UsageError` if it lies in none, and :class:`DefinitionError` with every problem
     of all its files, their paths relative to the project's folder.
     """
-    reading = read_project(find_root(start), trees)
+    return consistent_project(read_project(find_root(start), trees))
+
+
+def consistent_project(reading: Reading) -> Project:
+    """The project that was read; raises as :func:`load_project` does."""
     problems = (*reading.problems, *find_inconsistencies(reading))
     if problems:
         raise DefinitionError([reading.relative(problem) for problem in problems])

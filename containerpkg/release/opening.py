@@ -47,7 +47,10 @@ class Sourcing:
 
 def find_trees(root: Path, *, store: Path | None = None) -> dict[str, SourceTree]:
     """The sources of the project in ``root`` as they were taken last; nothing is fetched."""
-    reading = read_project(root)
+    return _found(read_project(root), store)
+
+
+def _found(reading: Reading, store: Path | None) -> dict[str, SourceTree]:
     if not reading.sources or reading.project is None:
         return {}
     sources = _sources(reading, store, lambda _: None, process.run)
@@ -60,7 +63,10 @@ def open_project(start: Path, *, store: Path | None = None) -> Project:
 
     Raises what :func:`containerpkg.definitions.load.load_project` does.
     """
-    return load.load_project(start, find_trees(load.find_root(start), store=store))
+    reading = read_project(load.find_root(start))
+    if not reading.sources:
+        return load.consistent_project(reading)
+    return load.load_project(start, _found(reading, store))
 
 
 def open_images(
@@ -86,7 +92,7 @@ def open_images(
     if sourcing.locked and lock is None:
         raise DriftError(f"there is no {LOCK_FILE} in {root}", hint="write it: containerpkg lock")
     lock = lock or LockFile()
-    trees = find_trees(root, store=store)
+    trees = _found(reading, store)
     fresh: set[str] = set()
     if reading.project is not None and wanted and sourcing.asking:
         sources = _sources(reading, store, progress.note, run)
@@ -104,7 +110,7 @@ def open_images(
                 break
             trees |= resolving.trees([wanted[name] for name in names])
             fresh.update(names)
-    project = load.load_project(start, trees)
+    project = load.load_project(start, trees) if wanted else load.consistent_project(reading)
     images = select(project)
     if sourcing.locked:
         for note in check_bases(lock, project, images, run=run):

@@ -330,6 +330,21 @@ def test_a_second_run_is_told_of_the_first(make_project_at: Path) -> None:
             "there is no target 'el9-dcoker'",
             "did you mean 'el9-docker'?",
         ),
+        (
+            ["build", "--source", "shop"],
+            "--source shop: must be NAME=PATH",
+            "--source shop=../shop",
+        ),
+        (
+            ["make", "--source", "shop=.", "--locked"],
+            "--locked does not go with --source",
+            "leave one of them away",
+        ),
+        (
+            ["make", "--no-build", "--locked"],
+            "--no-build does not go with --source or --locked",
+            "leave --no-build away to build the images",
+        ),
     ],
 )
 def test_mistakes_in_the_command_line(arguments: list[str], message: str, hint: str) -> None:

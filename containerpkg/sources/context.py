@@ -46,8 +46,11 @@ class Entry:
     """File type and permissions as in ``st_mode``."""
 
     digest: str
-    """SHA-256 of a file's bytes or of a link's target, empty for a directory and for files whose
-    content another digest vouches for."""
+    """SHA-256 of a file's bytes or of a link's target, empty for a directory and for a file whose
+    content is told by something else."""
+
+    fetched: bool = False
+    """Whether it is of a fetched source, whose revision tells what is in it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,9 +61,6 @@ class Context:
     """Name of the Dockerfile inside the context."""
 
     entries: tuple[Entry, ...]
-    source: tuple[Entry, ...] = ()
-    """Those of a fetched source, sorted by name; its revision tells what is in them."""
-
     labels: Mapping[str, str] = field(default_factory=dict)
     """What the image is labelled with beside what its Dockerfile says."""
 
@@ -76,14 +76,14 @@ class Context:
                 f"{entry.mode:o} {entry.digest}".encode()
             ).hexdigest()
             for entry in self.entries
+            if not entry.fetched
         }
 
     @property
     def source_names(self) -> str:
         """A digest of which files of a fetched source are taken; empty without one."""
-        if not self.source:
-            return ""
-        return sha256_text("".join(f"{e.mode:o} {_printable(e.name)}\n" for e in self.source))
+        names = [f"{e.mode:o} {_printable(e.name)}\n" for e in self.entries if e.fetched]
+        return sha256_text("".join(names)) if names else ""
 
     def write_tar(self, file: IO[bytes], *, generated: Path | None = None) -> None:
         """Write the context as a tar stream; ``generated`` is a folder whose files are added.
@@ -91,7 +91,7 @@ class Context:
         Owners are root and times are zero, so that equal files give equal bytes. The labels are
         an instruction at the end of the Dockerfile, which every builder understands.
         """
-        entries = tuple(sorted((*self.source, *self.entries), key=lambda entry: entry.name))
+        entries = self.entries
         if generated is not None:
             entries += tuple(_entries(generated, _walk(generated), checkout=False))
         with tarfile.open(fileobj=file, mode="w|", bufsize=1 << 18) as tar:
@@ -125,18 +125,17 @@ def load_image_context(image: Image) -> Context:
     own = {entry.name: entry for entry in _entries(image.folder, own_names, checkout=True)}
     names = _source_names(image.folder, tree, prefix, dockerfile)
     found = _entries(tree.folder, names, checkout=True, hashed=tree.local)
-    entries = _sorted(
-        entry
+    entries = [
+        replace(entry, fetched=not tree.local)
         for entry in (
             *_leading_to(source.place, image.folder),
             *(replace(entry, name=f"{prefix}{entry.name}") for entry in found),
         )
         if not _covered(entry.name, own)
-    )
+    ]
     return Context(
         dockerfile=dockerfile,
-        entries=_sorted((*own.values(), *entries)) if tree.local else tuple(own.values()),
-        source=() if tree.local else entries,
+        entries=tuple(sorted((*own.values(), *entries), key=lambda entry: entry.name)),
         labels=source_labels(image, tree),
     )
 
@@ -169,10 +168,6 @@ def _label(labels: Mapping[str, str]) -> str:
     if not labels:
         return ""
     return "LABEL " + " ".join(f'{name}="{value}"' for name, value in sorted(labels.items())) + "\n"
-
-
-def _sorted(entries: Iterable[Entry]) -> tuple[Entry, ...]:
-    return tuple(sorted(entries, key=lambda entry: entry.name))
 
 
 def _leading_to(place: str, folder: Path) -> Iterator[Entry]:

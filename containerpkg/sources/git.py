@@ -133,7 +133,7 @@ class Cache:
         everything = ["+refs/heads/*:refs/all/heads/*", "+refs/tags/*:refs/all/tags/*"]
         unshallow = ["--unshallow"] if (path / "shallow").exists() else []
         try:
-            self._run([*argv, *unshallow, "--", url, *everything], env=env)
+            self._run([*argv, "--prune", *unshallow, "--", url, *everything], env=env)
         except process.CommandFailed as error:
             raise _unreachable(url, error) from error
         if self._ask(path, "cat-file", "-e", f"{commit}^{{commit}}") is None:

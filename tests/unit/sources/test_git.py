@@ -126,7 +126,7 @@ def test_one_commit_is_fetched_and_all_if_the_server_does_not_give_one(tmp_path:
     assert run.calls == [
         ["git", "init", "--quiet", "--bare", "--template=", run.calls[0][-1]],
         [*FETCH, "--depth=1", "--", URL, f"{COMMIT}:refs/containerpkg/{COMMIT}"],
-        [*FETCH, "--", URL, *ALL],
+        [*FETCH, "--prune", "--", URL, *ALL],
         [*READ, "cat-file", "-e", f"{COMMIT}^{{commit}}"],
         [*READ, "update-ref", f"refs/containerpkg/{COMMIT}", COMMIT],
     ]

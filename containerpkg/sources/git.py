@@ -245,9 +245,9 @@ def _export(
         raise SourceError(f"the submodules of {url} contain each other, or are nested too deeply")
     for submodule in found:
         below = target / submodule.path
-        below.mkdir(parents=True, exist_ok=True)
         if not below.resolve().is_relative_to(target.resolve()):
             raise SourceError(f"the submodule {submodule.path} of {url} leads out of it")
+        below.mkdir(parents=True, exist_ok=True)
         _export(
             cache, submodule.url, submodule.commit, below, submodules, offline, (*outer, url)
         )  # fmt: skip

@@ -283,6 +283,16 @@ def test_the_lock_without_the_network(site: Site) -> None:
     site.library.rename(site.root.parent / "away too")
     shutil.rmtree(site.root / ".containerpkg/sources/trees")
     assert site.build("--locked", "--force")["later"] == "later"
+    made = json.loads(site.call("make", "--locked", "--json").stdout)
+    assert {image["image"]: image["source"] for image in made["images"]} == {
+        "base": None,
+        "app": {
+            "origin": f"file://{site.app}",
+            "ref": "branch main",
+            "revision": site.second,
+            "local": False,
+        },
+    }
     done = site.call("build", "--dry-run")
     assert f"branch main is taken as in containerpkg.lock: {site.second[:12]}" in done.stderr
 

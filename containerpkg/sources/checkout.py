@@ -81,22 +81,22 @@ class Sources:
         try:
             return git.ls_remote(source.origin, source.ref, run=self._run)
         except SourceError as error:
+            unreachable = isinstance(error, git.UnreachableError)
             kept = self._current(wanted) if source.tag else None
             for revision, why in (
-                (locked and meant(source, locked) and locked.revision, "containerpkg.lock"),
-                (kept and kept.revision, "the last time"),
+                (locked and meant(source, locked) and locked.revision, "in containerpkg.lock"),
+                (kept and kept.revision, "it was the last time"),
             ):
-                if revision:
+                if revision and unreachable:
                     self._tell(
                         f"source of {wanted.image}: {error.message}; "
-                        f"{source.ref} is taken as in {why}: {abbreviated(revision)}"
+                        f"{source.ref} is taken as {why}: {abbreviated(revision)}"
                     )
                     return revision
-            hint = f"{error.hint}; " if error.hint else ""
-            raise SourceError(
-                f"image '{wanted.image}': {error.message}",
-                hint=f"{hint}without the network, name a commit or use containerpkg.lock",
-            ) from error
+            hint = error.hint
+            if unreachable:
+                hint = f"{hint}; without the network, name a commit or use containerpkg.lock"
+            raise SourceError(f"image '{wanted.image}': {error.message}", hint=hint) from error
 
     def checkout(self, wanted: Wanted, revision: str, *, offline: bool = False) -> SourceTree:
         """The files of ``revision``, patched; fetched if they are not here, unless ``offline``.

@@ -40,6 +40,15 @@ class Submodule:
     commit: str
 
 
+class UnreachableError(SourceError):
+    """A remote does not answer, or not to us."""
+
+
+def git_time(seconds: str) -> str:
+    """A commit's time, which git gives in seconds, as RFC 3339 in UTC."""
+    return datetime.fromtimestamp(int(seconds), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
 def reveal_nothing(text: str) -> str:
     """``text`` without the users and passwords of its URLs, which git's configuration may add."""
     return _USER_INFO.sub("//…@", text)
@@ -48,7 +57,8 @@ def reveal_nothing(text: str) -> str:
 def ls_remote(url: str, ref: str, *, run: process.Run = process.run) -> str:
     """The commit that ``ref`` (``branch X``, ``tag X``, ``default branch``) is at ``url`` now.
 
-    Raises :class:`SourceError` if the remote does not answer or has no such ref.
+    Raises :class:`UnreachableError` if the remote does not answer, and :class:`SourceError` if it
+    has no such ref.
     """
     kind, _, name = ref.partition(" ")
     full = "HEAD" if ref == "default branch" else f"refs/{_FOLDERS[kind]}/{name}"
@@ -156,7 +166,7 @@ class Cache:
         """When ``commit`` was made, RFC 3339 in UTC."""
         path = self.repository(url)
         out = self._git(path, "show", "--no-patch", "--no-show-signature", "--format=%ct", commit)
-        return datetime.fromtimestamp(int(out), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        return git_time(out)
 
     def export(self, url: str, commit: str, target: Path) -> None:
         """Write the files of ``commit`` into the folder ``target``; submodules stay empty."""
@@ -318,8 +328,8 @@ def _last(error: process.CommandFailed) -> str:
     return reveal_nothing(lines[0] if lines else f"status {error.status}")
 
 
-def _unreachable(url: str, error: process.CommandFailed) -> SourceError:
-    return SourceError(
+def _unreachable(url: str, error: process.CommandFailed) -> UnreachableError:
+    return UnreachableError(
         f"the git repository {url} cannot be read: {_last(error)}",
         hint=f"try it by hand: git ls-remote {url}",
     )

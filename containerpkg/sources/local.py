@@ -8,7 +8,7 @@ from pathlib import Path
 
 from containerpkg import process
 from containerpkg.errors import SourceError
-from containerpkg.sources.git import remote_environment
+from containerpkg.sources.git import git_time, remote_environment
 
 LOCAL = "local"
 """The revision of a folder that is no git checkout."""
@@ -36,12 +36,12 @@ def describe(folder: Path, *, run: process.Run = process.run) -> tuple[str, str]
     if not _is_checkout(folder):
         return LOCAL, ""
     try:
-        about = _git(folder, run, "log", "-1", "--no-show-signature", "--format=%H %cI")
+        about = _git(folder, run, "log", "-1", "--no-show-signature", "--format=%H %ct")
     except process.CommandFailed:
         return LOCAL, ""
     commit, _, time = about.strip().partition(" ")
     changed = _git(folder, run, "status", "--porcelain", "--untracked-files=normal")
-    return (f"{commit}-dirty", "") if changed else (commit, time)
+    return (f"{commit}-dirty", "") if changed else (commit, git_time(time))
 
 
 def _files(folder: Path, prefix: str, run: process.Run) -> Iterator[str]:

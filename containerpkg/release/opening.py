@@ -170,7 +170,8 @@ def _sources(
 ) -> Sources:
     assert reading.project is not None
     root = store or reading.root / reading.project.model.store
-    return Sources(root / FOLDER, tell=tell, run=run)
+    outside = (root, reading.root / reading.project.model.output)
+    return Sources(root / FOLDER, tell=tell, outside=outside, run=run)
 
 
 def _wanted(reading: Reading) -> list[Wanted]:

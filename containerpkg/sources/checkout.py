@@ -61,10 +61,20 @@ class Wanted:
 
 
 class Sources:
-    """The sources of a project's images, kept in ``root``."""
+    """The sources of a project's images, kept in ``root``.
 
-    def __init__(self, root: Path, *, tell: Tell, run: process.Run = process.run) -> None:
-        self._root, self._tell, self._run = root, tell, run
+    What is in the folders ``outside`` is no part of a developer's tree that they lie in.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        *,
+        tell: Tell,
+        outside: Sequence[Path] = (),
+        run: process.Run = process.run,
+    ) -> None:
+        self._root, self._tell, self._outside, self._run = root, tell, outside, run
         self._cache = git.Cache(root / "git", run=run)
 
     def resolve(self, wanted: Wanted, locked: LockedSource | None) -> str:
@@ -125,7 +135,7 @@ class Sources:
         source = wanted.source
         part = _part(wanted, folder.resolve())
         revision, created = local.describe(folder, run=self._run)
-        names = local.list_files(folder, run=self._run)
+        names = local.list_files(folder, outside=self._outside, run=self._run)
         if source.folder:
             below = Path(source.folder).as_posix() + "/"
             names = tuple(name.removeprefix(below) for name in names if name.startswith(below))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from containerpkg import process
@@ -14,15 +14,22 @@ LOCAL = "local"
 """The revision of a folder that is no git checkout."""
 
 
-def list_files(folder: Path, *, run: process.Run = process.run) -> tuple[str, ...]:
+def list_files(
+    folder: Path, *, outside: Collection[Path] = (), run: process.Run = process.run
+) -> tuple[str, ...]:
     """Paths in ``folder`` that a build gets, sorted, with the folders they are in.
 
     Of a git checkout, and of its submodules, what git knows and what is new, and nothing that
-    ``.gitignore`` names; of any other folder everything.
+    ``.gitignore`` names; of any other folder everything. What is in a folder of ``outside`` is
+    left away.
     """
     found: set[str] = set()
+    apart = [path.resolve() for path in outside]
+    apart = [path for path in apart if path.is_relative_to(folder.resolve())]
     for name in _files(folder, "", run):
         path = Path(name)
+        if apart and any((folder.resolve() / path).is_relative_to(other) for other in apart):
+            continue
         found.update(parent.as_posix() for parent in path.parents)
         found.add(name)
     return tuple(sorted(found - {"."}))

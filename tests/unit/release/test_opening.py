@@ -150,6 +150,23 @@ def test_a_folder_instead_of_the_source(shop: Shop, tmp_path: Path) -> None:
     assert shop.reason() == "unchanged since TIME"
 
 
+def test_a_project_in_its_own_source(shop: Shop) -> None:
+    shop.build()
+    (shop.root / "out").mkdir()
+    (shop.root / "out/package").write_text("")
+    shop.open(Sourcing(folders={"shop": shop.root}))
+    assert shop.images[0].tree
+    assert shop.images[0].tree.names == (
+        "containerpkg.yaml",
+        "images",
+        "images/shop",
+        "images/shop/1.patch",
+        "images/shop/Dockerfile",
+        "images/shop/a.tar",
+        "images/shop/image.yaml",
+    )
+
+
 @pytest.mark.parametrize(
     ("name", "expected"),
     [

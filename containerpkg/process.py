@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import shlex
 import signal
 import subprocess
@@ -15,7 +16,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Protocol
@@ -27,8 +28,11 @@ TAIL_LINES = 25
 # Seconds between asking a program to end and ending it.
 _PATIENCE = 5.0
 
+_PIECE = 1 << 20
+
 # What to install when a program is missing: (Debian family, Fedora family).
 _PACKAGES: Mapping[str, tuple[str, str]] = {
+    "buildah": ("buildah", "buildah"),
     "createrepo_c": ("createrepo-c", "createrepo_c"),
     "debootstrap": ("debootstrap", "debootstrap"),
     "docker": ("docker.io", "docker-ce"),
@@ -77,6 +81,15 @@ class Run(Protocol):
         on_line: Callable[[str], None] | None = None,
     ) -> Result:
         """Run ``argv``; see :func:`run`."""
+
+
+class Stream(Protocol):
+    """The signature of :func:`stream`, so that a test can stand at the door instead."""
+
+    def __call__(
+        self, argv: Sequence[str], *, env: Mapping[str, str] | None = None
+    ) -> AbstractContextManager[Output]:
+        """Run ``argv``; see :func:`stream`."""
 
 
 def missing_tool(name: str) -> ToolError:
@@ -136,8 +149,49 @@ def run(
     return Result(stdout=out)
 
 
+@contextmanager
+def stream(argv: Sequence[str], *, env: Mapping[str, str] | None = None) -> Iterator[Output]:
+    """Run a program whose standard output is read as it comes, as long as the block lasts.
+
+    What the block leaves unread is read over. Raises what :func:`run` raises; that the program
+    failed shows when its output ends, inside the block or behind it.
+    """
+    with _started(argv, env=env) as child:
+        output = Output(argv, child)
+        yield output
+        while output.read(_PIECE):
+            pass
+
+
+class Output:
+    """The standard output of a running program."""
+
+    def __init__(self, argv: Sequence[str], child: subprocess.Popen[bytes]) -> None:
+        self._argv, self._child = argv, child
+        self._errors: list[bytes] = []
+        self._reader = threading.Thread(
+            target=lambda: self._errors.append(_read_all(child.stderr)), daemon=True
+        )
+        self._reader.start()
+
+    def read(self, amount: int, /) -> bytes:
+        """At most ``amount`` bytes; none at the end of a program that succeeded.
+
+        Raises :class:`CommandFailed` at the end of one that did not.
+        """
+        assert self._child.stdout
+        if data := self._child.stdout.read(amount):
+            return data
+        self._reader.join()
+        if status := self._child.wait():
+            raise CommandFailed(
+                self._argv, status, _tail(b"".join(self._errors).decode(errors="replace"))
+            )
+        return b""
+
+
 def end_running() -> None:
-    """End every program that :func:`run` waits for, in whichever thread."""
+    """End every program that :func:`run` or :func:`stream` waits for, in whichever thread."""
     with _guard:
         children = tuple(_running)
     for child in children:
@@ -191,16 +245,45 @@ def _end(child: subprocess.Popen[bytes]) -> None:
     """End the program and what it has started: whoever does not listen has five seconds."""
     if child.returncode is not None:
         return  # its number may belong to another program by now
-    until = time.monotonic() + _PATIENCE
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(child.pid, signal.SIGTERM)
-        while time.monotonic() < until:
-            # A leader that has ended says nothing of its group, which may still clean up.
-            child.poll()
-            os.killpg(child.pid, 0)
-            time.sleep(0.01)
-        os.killpg(child.pid, signal.SIGKILL)
-    child.wait()
+    with _below(child.pid) as others:
+        until = time.monotonic() + _PATIENCE
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGTERM)
+            while time.monotonic() < until:
+                # A leader that has ended says nothing of its group, which may still clean up.
+                child.poll()
+                os.killpg(child.pid, 0)
+                time.sleep(0.01)
+            os.killpg(child.pid, signal.SIGKILL)
+        child.wait()
+        # Podman is gone before it has ended the container of a build, which has its own group.
+        for other in others:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                signal.pidfd_send_signal(other, signal.SIGKILL)
+                select.select([other], [], [], _PATIENCE)
+
+
+@contextmanager
+def _below(pid: int) -> Iterator[tuple[int, ...]]:
+    """Handles of the processes below ``pid``, in whichever session; numbers may be given anew."""
+    parents: dict[int, list[int]] = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            # The name of a program, in brackets, may have anything in it.
+            fields = path.read_bytes().rpartition(b")")[2].split()
+            parents.setdefault(int(fields[1]), []).append(int(path.parent.name))
+    handles = []
+    waiting = [*parents.get(pid, ())]
+    try:
+        while waiting:
+            below = waiting.pop()
+            waiting += parents.get(below, ())
+            with contextlib.suppress(OSError):
+                handles.append(os.pidfd_open(below))
+        yield tuple(handles)
+    finally:
+        for handle in handles:
+            os.close(handle)
 
 
 class _Feeder:

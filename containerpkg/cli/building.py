@@ -30,6 +30,7 @@ def build_command(
     no_cache: bool,
     folders: dict[str, Path],
     locked: bool,
+    engine: str | None,
     force: bool,
     store: Path | None,
     dry_run: bool,
@@ -58,15 +59,16 @@ def build_command(
             with_parents=with_parents,
             with_children=with_children,
             store=store,
+            engine=engine,
             progress=progress,
         )
         workshop = Workshop(project, progress=progress)
         if dry_run:
             plan = Plan(builds=workshop.plan(images, force=force or no_cache))
         else:
-            engine = choose_engine(project.file.build)
+            chosen = choose_engine(project.file.build)
             report = workshop.build(
-                images, engine, Options(jobs=jobs, no_cache=no_cache, force=force)
+                images, chosen, Options(jobs=jobs, no_cache=no_cache, force=force)
             )
     if dry_run:
         options.print_json(plan_data(plan)) if as_json else print_plan(plan)

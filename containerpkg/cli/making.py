@@ -33,6 +33,7 @@ def make_command(
     no_cache: bool,
     folders: dict[str, Path],
     locked: bool,
+    engine: str | None,
     force: bool,
     target: str | None,
     output: Path | None,
@@ -80,14 +81,15 @@ def make_command(
             store=store,
             sign=sign,
             target=target,
+            engine=engine,
             progress=progress,
         )
         workshop = Workshop(project, progress=progress)
-        engine = choose_engine(project.file.build)
+        chosen = choose_engine(project.file.build)
         if dry_run:
-            plan = workshop.plan_make(images, engine, run)
+            plan = workshop.plan_make(images, chosen, run)
         else:
-            report = workshop.make(images, engine, run)
+            report = workshop.make(images, chosen, run)
     if dry_run:
         options.print_json(plan_data(plan)) if as_json else print_plan(plan)
         return 0

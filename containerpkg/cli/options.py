@@ -97,6 +97,11 @@ sign = click.option(
 def building(command: Function) -> Function:
     """How images are built."""
     for decorate in (
+        click.option(
+            "--engine",
+            type=click.Choice(["docker", "podman", "buildah", "auto"]),
+            help="Who builds the images, whatever 'build.engine' says.",
+        ),
         click.option("--no-cache", is_flag=True, help="Build anew without the builder's cache."),
         click.option(
             "-j",
@@ -164,14 +169,15 @@ def load(
     store: Path | None = None,
     sign: str | None = None,
     target: str | None = None,
+    engine: str | None = None,
 ) -> Project:
-    """The project of this command line, with the folders, the key and the target that it names."""
+    """The project of this command line, with what it names in place of what the files say."""
     from containerpkg.release.opening import open_project
 
     if target:
         known_target(target)
     project = open_project(context.obj.folder, store=store.absolute() if store else None)
-    return _changed(project, output=output, store=store, sign=sign, target=target)
+    return _changed(project, output=output, store=store, sign=sign, target=target, engine=engine)
 
 
 def load_images(
@@ -186,6 +192,7 @@ def load_images(
     store: Path | None = None,
     sign: str | None = None,
     target: str | None = None,
+    engine: str | None = None,
 ) -> tuple[Project, tuple[Image, ...]]:
     """As :func:`load` and :func:`select_images`, with the images' sources as they are now."""
     from containerpkg.release.opening import open_images
@@ -201,7 +208,9 @@ def load_images(
         progress=progress,
         store=store.absolute() if store else None,
     )
-    return _changed(project, output=output, store=store, sign=sign, target=target), images
+    return _changed(
+        project, output=output, store=store, sign=sign, target=target, engine=engine
+    ), images
 
 
 def _changed(
@@ -211,6 +220,7 @@ def _changed(
     store: Path | None,
     sign: str | None,
     target: str | None,
+    engine: str | None,
 ) -> Project:
     from containerpkg.definitions.project import Signing
 
@@ -222,6 +232,8 @@ def _changed(
     if sign:
         signing = project.file.signing or Signing(key=sign)
         changes["signing"] = signing.model_copy(update={"key": sign})
+    if engine:
+        changes["build"] = project.file.build.model_copy(update={"engine": engine})
     if not changes:
         return project
     from dataclasses import replace

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
 # Of what a builder prints, the lines that name a step; the rest is in the log.
-_STEP = re.compile(r"(Step \d+/\d+ :|#\d+ \[|prepare: )")
+_STEP = re.compile(r"(Step \d+/\d+ :|#\d+ \[|(\[\d+/\d+\] )?STEP \d+/\d+: |prepare: )")
 
 # A RUN instruction may be a whole script; the log has all of it.
 _WIDEST = 100

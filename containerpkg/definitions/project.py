@@ -32,6 +32,9 @@ TargetName = Literal[
 ]  # fmt: skip
 
 
+EngineName = Literal["auto", "docker", "podman", "buildah"]
+
+
 class Secret(Model):
     """Where a build secret comes from; its value never enters the definition."""
 
@@ -51,8 +54,17 @@ class Secret(Model):
 class ProjectBuild(Model):
     """How images are built."""
 
+    engine: EngineName = "auto"
+    """Who builds and keeps the images. auto takes the first that works of docker, podman and
+    buildah; where DOCKER_HOST is set, it takes docker."""
+
     builder: Literal["auto", "buildkit", "classic"] = "auto"
-    """auto takes BuildKit through 'docker buildx' where it is there, else the classic builder."""
+    """The builder of docker: auto takes BuildKit through 'docker buildx' where it is there, else
+    the classic builder."""
+
+    isolation: Literal["auto", "oci", "chroot"] = "auto"
+    """How podman and buildah confine RUN instructions. chroot needs neither an OCI runtime nor a
+    network of its own; auto leaves it to them and to BUILDAH_ISOLATION."""
 
     args: dict[Variable, Value] = {}
     """Build arguments that every image gets which declares them."""

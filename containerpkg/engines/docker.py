@@ -57,6 +57,10 @@ class DockerEngine:
     def _buildkit(self) -> bool:
         return self._wanted != "classic" and buildx.available(run=self._run)
 
+    def check(self) -> None:
+        """See :meth:`containerpkg.engines.protocol.Engine.check`."""
+        _ = self._api
+
     def builder(self) -> str:
         """``BuildKit (docker buildx)`` or ``classic builder (REASON)``."""
         if self._buildkit:
@@ -81,8 +85,8 @@ class DockerEngine:
                 "BuildKit is asked for and 'docker buildx' is not installed",
                 hint="install docker-buildx (docker-buildx-plugin), or set build.builder: auto",
             )
-        if request.needs_buildkit or request.secrets:
-            what = request.needs_buildkit or "its build secrets"
+        if request.features or request.secrets:
+            what = request.place(request.features[0]) if request.features else "its build secrets"
             needs = f"image '{request.image}' needs BuildKit for {what}"
             if self._wanted == "classic":
                 raise BuildError(

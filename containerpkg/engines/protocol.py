@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from containerpkg.definitions.dockerfile_model import Feature
 from containerpkg.definitions.project import Secret
 from containerpkg.sources.context import Context
 
@@ -29,10 +30,14 @@ class BuildRequest:
     secrets: Mapping[str, Secret] = field(default_factory=dict)
     """Secret identifier → where its value comes from; files are absolute paths."""
 
-    needs_buildkit: str = ""
-    """What the Dockerfile uses first that the classic builder does not know, with its place."""
+    features: tuple[Feature, ...] = ()
+    """What the Dockerfile uses that not every builder knows, by line."""
 
     no_cache: bool = False
+
+    def place(self, feature: Feature) -> str:
+        """A feature with its place, for messages: ``heredoc (Dockerfile:3)``."""
+        return f"{feature.name} ({self.context.dockerfile}:{feature.line})"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +68,9 @@ class ByteStream(Protocol):
 class Engine(Protocol):
     """A container engine. Every method raises EngineError if the engine does not answer."""
 
+    def check(self) -> None:
+        """Raise EngineError or ToolError if the engine does not work."""
+
     def builder(self) -> str:
         """Which builder :meth:`build` uses, and why, in a few words."""
 
@@ -79,7 +87,7 @@ class Engine(Protocol):
         """One stream with all these images, in docker-archive or OCI layout form."""
 
     def load(self, chunks: AbstractContextManager[ByteStream]) -> None:
-        """Load a docker-archive stream."""
+        """Load a docker-archive stream of one image with its names."""
 
     def tag(self, image_id: str, reference: str) -> None:
         """Give an image one more name."""

@@ -278,7 +278,7 @@ class Builder:
             args={**proxies, **build_arguments(self._project, image)},
             network=image.file.build.network or settings.network,
             secrets=build_secrets(self._project, image),
-            needs_buildkit=_buildkit_feature(image),
+            features=image.dockerfile.buildkit_features,
             no_cache=self._no_cache,
         )
 
@@ -363,12 +363,6 @@ def _base(project: Project, image: Image) -> str | None:
         if project.image(name).repository == repository:
             return name
     return None
-
-
-def _buildkit_feature(image: Image) -> str:
-    for feature in image.dockerfile.buildkit_features:
-        return f"{feature.name} ({image.dockerfile.path.name}:{feature.line})"
-    return ""
 
 
 def _shortened(line: str) -> str:

@@ -43,13 +43,16 @@ def host(tree: Path) -> Iterator[Host]:
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The yum repository that ``containerpkg make`` publishes of this project's own images.
 
-    ``$CONTAINERPKG_TEST_REPOSITORY`` names one that is there already.
+    ``$CONTAINERPKG_TEST_REPOSITORY`` names one that is there already, ``$CONTAINERPKG_TEST_ENGINE``
+    the engine that builds.
     """
     chosen = os.environ.get("CONTAINERPKG_TEST_REPOSITORY")
     if chosen:
         return Path(chosen).resolve()
     output = tmp_path_factory.mktemp("out")
     argv = [sys.executable, "-m", "containerpkg", "make", "--output", str(output)]
+    if engine := os.environ.get("CONTAINERPKG_TEST_ENGINE"):
+        argv.append(f"--engine={engine}")
     done = subprocess.run(
         argv,
         cwd=_ROOT,

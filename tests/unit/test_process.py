@@ -14,7 +14,7 @@ import pytest
 
 from containerpkg import process
 from containerpkg.errors import ToolError
-from containerpkg.process import CommandFailed, Result, run
+from containerpkg.process import CommandFailed, Result, run, stream
 
 
 def shell(script: str) -> list[str]:
@@ -220,10 +220,11 @@ class TestEnding:
             "sleep 600 & sleep 600 & echo up; wait",
             "sleep 600 & echo up",  # the leader is gone, its child holds the output open
             "trap '' TERM; (trap '' TERM; sleep 600) & echo up; sleep 600",
+            "setsid sh -c 'sleep 600 & echo up; wait' & wait",
         ],
-        ids=["children", "leader gone", "deaf"],
+        ids=["children", "leader gone", "deaf", "another session"],
     )
-    def test_the_whole_group_ends_on_an_interrupt(
+    def test_all_that_was_started_ends_on_an_interrupt(
         self,
         life: tuple[str, Callable[[], bytes]],
         script: str,
@@ -277,3 +278,30 @@ class TestEnding:
             "print(run(['sh', '-c', 'ps -o pgid= -p $$']).stdout.strip() != str(os.getpgid(0)))"
         )
         assert subprocess.check_output(python(script)) == b"True\n"
+
+
+def test_a_stream_is_read_as_it_comes_and_to_its_end() -> None:
+    script = "import sys\nsys.stderr.write('e' * 300000)\nsys.stdout.write('o' * 300000)"
+    with stream(python(script)) as output:
+        assert output.read(3) == b"ooo"
+    with stream(python(script)) as output:
+        pieces = list(iter(lambda: output.read(1 << 16), b""))
+    assert b"".join(pieces) == b"o" * 300000
+
+
+def test_a_stream_whose_program_fails_says_so_at_its_end() -> None:
+    failing = shell("printf half; echo reason >&2; exit 3")
+    said = r"^sh failed with status 3:\nreason$"
+    with pytest.raises(CommandFailed, match=said), stream(failing) as output:
+        assert output.read(4) == b"half"
+        output.read(1)
+        pytest.fail("the end of what a program that failed printed is no end")
+    with pytest.raises(CommandFailed, match=said), stream(failing):
+        pass
+
+
+def test_a_stream_that_is_left_by_an_error_ends_its_program() -> None:
+    with pytest.raises(KeyError), stream(["sleep", "600"]):
+        raise KeyError
+    with pytest.raises(ToolError, match="not installed"), stream(["no-such-program"]):
+        pass

@@ -20,6 +20,9 @@ with shown(quiet="quiet" in sys.argv) as progress:
     progress.update("build redis", "Step 1/2 : FROM scratch")
     progress.update("build redis", " ---> noise \x1b[31m")
     progress.update("build redis", "#5 [2/3] RUN " + "x" * 300)
+    progress.update("build redis", "STEP 2/2: RUN true")
+    progress.update("build redis", "[1/2] STEP 2/2: COMMIT")
+    progress.update("build redis", "a STEP 2/2: of a program")
     progress.start("save [/x]:b:.tar", "", total=10)
     for _ in range(3):
         progress.advance("save [/x]:b:.tar", 4)
@@ -43,6 +46,8 @@ def test_lines_where_there_is_no_terminal() -> None:
         "build redis: never built",
         "build redis: Step 1/2 : FROM scratch",
         "build redis: #5 [2/3] RUN " + "x" * 87 + "…",
+        "build redis: STEP 2/2: RUN true",
+        "build redis: [1/2] STEP 2/2: COMMIT",
         "save [/x]:b:.tar",
         "build squid: never built",
         "build redis: ok: quay.io/x/redis:1 in 2.0 s",

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from containerpkg.definitions.dockerfile_model import Feature
 from containerpkg.definitions.project import Secret
 from containerpkg.engines.docker import DockerEngine
 from containerpkg.engines.protocol import BuildRequest, EngineImage
@@ -283,7 +284,10 @@ def with_buildx(argv: list[str], **_: object) -> Result:
 @pytest.mark.parametrize(
     ("changes", "what"),
     [
-        ({"needs_buildkit": "RUN --mount (Dockerfile:7)"}, "RUN --mount (Dockerfile:7)"),
+        (
+            {"features": (Feature(name="RUN --mount", line=7), Feature(name="heredoc", line=9))},
+            "RUN --mount (Dockerfile:7)",
+        ),
         ({"secrets": {"token": Secret(env="TOKEN")}}, "its build secrets"),
     ],
     ids=["feature", "secret"],

@@ -115,6 +115,18 @@ class HostError(ContainerpkgError):
     exit_status = 10
 
 
+class SourceError(ContainerpkgError):
+    """The source of an image cannot be had: not reached, not what it should be, not patched."""
+
+    exit_status = 12
+
+
+class DriftError(ContainerpkgError):
+    """What would be built is not what ``containerpkg.lock`` says."""
+
+    exit_status = 13
+
+
 class LockedError(ContainerpkgError):
     """Another run works on the same store or output folder."""
 

@@ -73,15 +73,16 @@ def write_atomic(path: Path, content: bytes | str, *, mode: int = 0o644) -> None
 
 
 @contextmanager
-def locked(path: Path, *, what: str) -> Iterator[None]:
+def locked(path: Path, *, what: str, wait: bool = False) -> Iterator[None]:
     """Hold ``path`` as an exclusive lock for the block; the kernel frees it if we are killed.
 
-    Raises :class:`LockedError`, naming ``what`` and the process that has it, if it is taken.
+    Raises :class:`LockedError`, naming ``what`` and the process that has it, if it is taken;
+    with ``wait`` it waits until it is free.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError as error:
             file.seek(0)
             owner = file.read().strip() or "unknown"

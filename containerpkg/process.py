@@ -75,7 +75,7 @@ class Run(Protocol):
         self,
         argv: Sequence[str],
         *,
-        env: Mapping[str, str] | None = None,
+        env: Mapping[str, str | None] | None = None,
         cwd: Path | None = None,
         stdin: Callable[[IO[bytes]], None] | None = None,
         on_line: Callable[[str], None] | None = None,
@@ -111,16 +111,17 @@ def missing_tool(name: str) -> ToolError:
 def run(
     argv: Sequence[str],
     *,
-    env: Mapping[str, str] | None = None,
+    env: Mapping[str, str | None] | None = None,
     cwd: Path | None = None,
     stdin: Callable[[IO[bytes]], None] | None = None,
     on_line: Callable[[str], None] | None = None,
 ) -> Result:
     """Run a program to its end.
 
-    ``env`` is laid over a copy of this process's environment. ``stdin``, if given, writes the
-    program's standard input from a thread of its own. With ``on_line`` each line that the program
-    prints on either stream is handed over as it comes and ``Result.stdout`` is empty.
+    ``env`` is laid over a copy of this process's environment; None takes a variable out of it.
+    ``stdin``, if given, writes the program's standard input from a thread of its own. With
+    ``on_line`` each line that the program prints on either stream is handed over as it comes and
+    ``Result.stdout`` is empty.
 
     Raises :class:`ToolError` if the program is missing and :class:`CommandFailed` if its status
     is not 0. A program still running when an exception passes (Ctrl-C) is ended with its group.
@@ -201,7 +202,7 @@ def end_running() -> None:
 def _started(
     argv: Sequence[str],
     *,
-    env: Mapping[str, str] | None,
+    env: Mapping[str, str | None] | None,
     cwd: Path | None = None,
     merge: bool = False,
     stdin: object = None,
@@ -212,7 +213,7 @@ def _started(
             stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT if merge else subprocess.PIPE,
-            env={**os.environ, **(env or {})},
+            env={k: v for k, v in {**os.environ, **(env or {})}.items() if v is not None},
             cwd=cwd,
             start_new_session=True,
         )

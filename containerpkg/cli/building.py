@@ -15,6 +15,7 @@ from containerpkg.cli.reports import exit_status, print_report, report_data
 @click.command("build", cls=options.Command)
 @options.selection
 @options.building
+@options.sources
 @options.force
 @click.option("--store", type=click.Path(file_okay=False, path_type=Path), help="Content store.")
 @options.dry_run
@@ -27,6 +28,8 @@ def build_command(
     with_children: bool,
     jobs: int,
     no_cache: bool,
+    folders: dict[str, Path],
+    locked: bool,
     engine: str | None,
     force: bool,
     store: Path | None,
@@ -36,21 +39,29 @@ def build_command(
     """Build IMAGEs, or all of them, parents before children, and put them into the store.
 
     An image is built when anything that goes into it has changed since it was built last: a file
-    of its context, an argument, an image it is built from.
+    of its context, its source, an argument, an image it is built from.
 
     \b
     Examples:
       containerpkg build
       containerpkg build foreman --with-parents --jobs 4
+      containerpkg build foreman --source foreman=../foreman
     """
     from containerpkg.engines.choice import choose_engine
     from containerpkg.release.make import Options, Plan, Workshop
 
-    project = options.load(context, store=store, engine=engine)
-    images = options.select_images(
-        project, names, with_parents=with_parents, with_children=with_children
-    )
+    sourcing = options.sourcing(folders, locked=locked)
     with shown(quiet=context.obj.quiet) as progress:
+        project, images = options.load_images(
+            context,
+            names,
+            sourcing,
+            with_parents=with_parents,
+            with_children=with_children,
+            store=store,
+            engine=engine,
+            progress=progress,
+        )
         workshop = Workshop(project, progress=progress)
         if dry_run:
             plan = Plan(builds=workshop.plan(images, force=force or no_cache))

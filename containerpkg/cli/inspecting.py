@@ -131,13 +131,15 @@ def check_command(
     from containerpkg.definitions.check import find_problems, problems_data
     from containerpkg.definitions.load import find_root, load_project
     from containerpkg.errors import DefinitionError
+    from containerpkg.release.opening import find_trees
     from containerpkg.release.unitcheck import find_unit_problems
 
     named = [options.known_target(target) for target in dict.fromkeys(targets)]
     root = find_root(context.obj.folder)
-    problems = find_problems(root)
+    trees = find_trees(root)
+    problems = find_problems(root, trees)
     if not any(problem.severity == "error" for problem in problems):
-        project = load_project(root)
+        project = load_project(root, trees)
         found = {
             target: find_unit_problems(
                 replace(project, file=project.file.model_copy(update={"target": target})),
@@ -177,9 +179,9 @@ def print_problems(problems: Sequence[Problem]) -> None:
 
 
 @click.command("schema", cls=options.Command)
-@click.argument("name", type=click.Choice(["containerpkg", "image"]))
+@click.argument("name", type=click.Choice(["containerpkg", "image", "lock"]))
 def schema_command(name: str) -> None:
-    """Print the JSON Schema of containerpkg.yaml or image.yaml, for an editor.
+    """Print the JSON Schema of containerpkg.yaml, image.yaml or containerpkg.lock, for an editor.
 
     \b
     Example:

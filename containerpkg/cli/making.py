@@ -16,6 +16,7 @@ from containerpkg.errors import UsageError
 @click.command("make", cls=options.Command)
 @options.selection
 @options.building
+@options.sources
 @options.places
 @options.sign
 @options.force
@@ -30,6 +31,8 @@ def make_command(
     with_children: bool,
     jobs: int,
     no_cache: bool,
+    folders: dict[str, Path],
+    locked: bool,
     engine: str | None,
     force: bool,
     target: str | None,
@@ -42,14 +45,15 @@ def make_command(
 ) -> int:
     """Build, package and publish IMAGEs, or all of them.
 
-      What is there already is not done again: a second run does nothing and says so. A run that
-      was broken off, at any moment, is finished by the next.
+    What is there already is not done again: a second run does nothing and says so. A run that
+    was broken off, at any moment, is finished by the next.
 
-      \b
-      Examples:
-        containerpkg make
-        containerpkg make redis --with-children --output /srv/yum
-    containerpkg make --sign release@example.com
+    \b
+    Examples:
+      containerpkg make
+      containerpkg make redis --with-children --output /srv/yum
+      containerpkg make --sign release@example.com
+      containerpkg make --locked
     """
     from containerpkg.engines.choice import choose_engine
     from containerpkg.release.make import Options, Workshop
@@ -59,14 +63,27 @@ def make_command(
             "--no-build does not go with --force or --no-cache",
             hint="leave --no-build away to build the images",
         )
-    project = options.load(
-        context, output=output, store=store, sign=sign, target=target, engine=engine
-    )
-    images = options.select_images(
-        project, names, with_parents=with_parents, with_children=with_children
-    )
+    if no_build and (folders or locked):
+        raise UsageError(
+            "--no-build does not go with --source or --locked",
+            hint="leave --no-build away to build the images",
+        )
+    sourcing = options.sourcing(folders, locked=locked, asking=not no_build)
     run = Options(jobs=jobs, no_cache=no_cache, force=force, no_build=no_build)
     with shown(quiet=context.obj.quiet) as progress:
+        project, images = options.load_images(
+            context,
+            names,
+            sourcing,
+            with_parents=with_parents,
+            with_children=with_children,
+            output=output,
+            store=store,
+            sign=sign,
+            target=target,
+            engine=engine,
+            progress=progress,
+        )
         workshop = Workshop(project, progress=progress)
         chosen = choose_engine(project.file.build)
         if dry_run:

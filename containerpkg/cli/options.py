@@ -16,6 +16,8 @@ from containerpkg.errors import UsageError
 
 if TYPE_CHECKING:
     from containerpkg.definitions.project import Image, Project
+    from containerpkg.progress import Progress
+    from containerpkg.release.opening import Sourcing
 
 # Wider than any table: what is not shown to a person is never cut.
 _WIDTH_OF_FILES = 100_000
@@ -115,6 +117,46 @@ def building(command: Function) -> Function:
     return command
 
 
+def _folders(
+    context: click.Context, parameter: click.Parameter, values: Sequence[str]
+) -> dict[str, Path]:
+    found = {}
+    for value in values:
+        name, separator, path = value.partition("=")
+        if not (name and separator and path):
+            raise UsageError(f"--source {value}: must be NAME=PATH", hint="--source shop=../shop")
+        found[name] = Path(path).absolute()
+    return found
+
+
+def sources(command: Function) -> Function:
+    """``--source`` and ``--locked``."""
+    for decorate in (
+        click.option(
+            "--locked", is_flag=True, help="Take what containerpkg.lock says, and nothing else."
+        ),
+        click.option(
+            "--source",
+            "folders",
+            multiple=True,
+            metavar="NAME=PATH",
+            callback=_folders,
+            help="Build image NAME from a folder instead of its source; may be given again.",
+        ),
+    ):
+        command = decorate(command)
+    return command
+
+
+def sourcing(folders: dict[str, Path], *, locked: bool, asking: bool = True) -> Sourcing:
+    """What ``--source`` and ``--locked`` say; raises :class:`UsageError` for both together."""
+    from containerpkg.release.opening import Sourcing
+
+    if folders and locked:
+        raise UsageError("--locked does not go with --source", hint="leave one of them away")
+    return Sourcing(folders=folders, locked=locked, asking=asking)
+
+
 force = click.option("--force", is_flag=True, help="Build even what has not changed.")
 dry_run = click.option("--dry-run", is_flag=True, help="Show the plan and its reasons, do nothing.")
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON on standard output.")
@@ -130,15 +172,63 @@ def load(
     engine: str | None = None,
 ) -> Project:
     """The project of this command line, with what it names in place of what the files say."""
-    from containerpkg.definitions.load import load_project
+    from containerpkg.release.opening import open_project
+
+    if target:
+        known_target(target)
+    project = open_project(context.obj.folder, store=store.absolute() if store else None)
+    return _changed(project, output=output, store=store, sign=sign, target=target, engine=engine)
+
+
+def load_images(
+    context: click.Context,
+    names: Sequence[str],
+    sourcing: Sourcing,
+    *,
+    with_parents: bool,
+    with_children: bool,
+    progress: Progress,
+    output: Path | None = None,
+    store: Path | None = None,
+    sign: str | None = None,
+    target: str | None = None,
+    engine: str | None = None,
+) -> tuple[Project, tuple[Image, ...]]:
+    """As :func:`load` and :func:`select_images`, with the images' sources as they are now."""
+    from containerpkg.release.opening import open_images
+
+    if target:
+        known_target(target)
+    project, images = open_images(
+        context.obj.folder,
+        lambda project: select_images(
+            project, names, with_parents=with_parents, with_children=with_children
+        ),
+        sourcing,
+        progress=progress,
+        store=store.absolute() if store else None,
+    )
+    return _changed(
+        project, output=output, store=store, sign=sign, target=target, engine=engine
+    ), images
+
+
+def _changed(
+    project: Project,
+    *,
+    output: Path | None,
+    store: Path | None,
+    sign: str | None,
+    target: str | None,
+    engine: str | None,
+) -> Project:
     from containerpkg.definitions.project import Signing
 
     changes: dict[str, object] = {
         key: str(path.absolute()) for key, path in (("output", output), ("store", store)) if path
     }
     if target:
-        changes["target"] = known_target(target)
-    project = load_project(context.obj.folder)
+        changes["target"] = target
     if sign:
         signing = project.file.signing or Signing(key=sign)
         changes["signing"] = signing.model_copy(update={"key": sign})

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from containerpkg.cli.options import print_table
 
 if TYPE_CHECKING:
+    from containerpkg.definitions.project import Image
     from containerpkg.release.make import Plan
 
 
@@ -21,6 +22,7 @@ def plan_data(plan: Plan) -> object:
                 "reason": step.reason,
                 "key": step.key,
                 "parents": list(step.image.parents),
+                "source": source_data(step.image),
             }
             for step in plan.builds
         ],
@@ -28,6 +30,18 @@ def plan_data(plan: Plan) -> object:
             {"package": package.name, "action": package.action, "reason": package.reason}
             for package in plan.packages
         ],
+    }
+
+
+def source_data(image: Image) -> object:
+    """What an image is built from, for machines; None without a source."""
+    if (tree := image.tree) is None:
+        return None
+    return {
+        "origin": tree.origin,
+        "ref": tree.ref,
+        "revision": tree.revision,
+        "local": tree.local,
     }
 
 

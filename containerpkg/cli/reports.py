@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from containerpkg.cli import tell
 from containerpkg.cli.options import counted, print_table, size
+from containerpkg.cli.plans import source_data
 
 if TYPE_CHECKING:
     from containerpkg.release.make import Report
@@ -25,6 +26,7 @@ def report_data(report: Report) -> object:
                 "id": outcome.image_id or None,
                 "digest": report.digests.get(outcome.image.name),
                 "seconds": round(outcome.seconds, 1),
+                "source": source_data(outcome.image),
                 "error": error.message if error else None,
                 "hint": error.hint if error else None,
             }

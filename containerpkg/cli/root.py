@@ -20,6 +20,7 @@ _COMMANDS = {
     "completion": ("completing", "Print a shell completion script."),
     "graph": ("inspecting", "Show which image is built from which."),
     "list": ("inspecting", "List the images of the project."),
+    "lock": ("locking", "Write down the commits and digests that builds take."),
     "make": ("making", "Build, package and publish: all in one go."),
     "package": ("making", "Package images that are in the store."),
     "save": ("saving", "Write images from the store as one docker-archive."),
@@ -35,7 +36,7 @@ Examples:
 
 Exit status: 0 done, 1 other failure, 2 usage, 3 definition, 4 missing tool,
 5 engine, 6 build, 7 store, 8 package, 9 repository, 10 this machine,
-11 in use by another run, 130 interrupted.
+11 in use by another run, 12 source, 13 not as locked, 130 interrupted.
 """
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypedDict
 
 from containerpkg.definitions.advice import find_warnings
 from containerpkg.definitions.consistency import find_inconsistencies
 from containerpkg.definitions.reading import read_project
+from containerpkg.definitions.source import SourceTree
 from containerpkg.errors import Problem
 
 
@@ -23,12 +24,12 @@ class ProblemData(TypedDict):
     hint: str | None
 
 
-def find_problems(root: Path) -> tuple[Problem, ...]:
+def find_problems(root: Path, trees: Mapping[str, SourceTree] | None = None) -> tuple[Problem, ...]:
     """Every error and warning of the project in ``root``, sorted by file and line.
 
     Paths are relative to ``root``. Raises nothing for what is written in the files.
     """
-    reading = read_project(root.resolve())
+    reading = read_project(root.resolve(), trees)
     found = (*reading.problems, *find_inconsistencies(reading), *find_warnings(reading))
     return tuple(sorted(reading.relative(problem) for problem in found))
 

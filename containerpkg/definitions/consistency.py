@@ -38,6 +38,7 @@ def find_inconsistencies(reading: Reading) -> tuple[Problem, ...]:
             for name, file in reading.files.items()
             for problem in (
                 *_prepare_problems(file, reading.folders[name]),
+                *_source_problems(file, reading.folders[name]),
                 *_secret_problems(file, reading.project),
                 *_config_source_problems(file, reading.folders[name]),
                 *_port_problems(file),
@@ -208,6 +209,20 @@ def _prepare_problems(file: Located[ImageFile], folder: Path) -> Iterator[Proble
             f"{prepare} is not executable",
             hint=f"chmod +x {folder.parent.name}/{folder.name}/{prepare}",
         )
+
+
+def _source_problems(file: Located[ImageFile], folder: Path) -> Iterator[Problem]:
+    source = file.model.source
+    if source is None:
+        return
+    named: list[tuple[tuple[str | int, ...], str]] = [
+        (("source", "patches", index), name) for index, name in enumerate(source.patches)
+    ]
+    if source.archive and "://" not in source.archive:
+        named.append((("source", "archive"), source.archive))
+    for keys, name in named:
+        if problem := _inside_problem(file, keys, folder, name):
+            yield problem
 
 
 def _config_source_problems(file: Located[ImageFile], folder: Path) -> Iterator[Problem]:

@@ -18,6 +18,7 @@ from containerpkg.definitions.model import (
     matching,
 )
 from containerpkg.definitions.service import Service
+from containerpkg.definitions.source import Source
 
 PackageName = Annotated[
     str,
@@ -125,6 +126,9 @@ class ImageFile(Model):
     payload: Payload | None = None
     """layers shares packages of layers with other images, archive needs no other package: all of
     the image in one file. By default what the target has: archive for el7, else layers."""
+
+    source: Source | None = None
+    """The program that the image is built from, where it is not in the image's folder."""
 
     prepare: RelativePath | None = None
     """An executable in the image's folder that is run with an output folder as its only

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from containerpkg.definitions import graph
 from containerpkg.definitions.consistency import find_inconsistencies
 from containerpkg.definitions.project import Image, Project
 from containerpkg.definitions.reading import PROJECT_FILE, Reading, read_project
+from containerpkg.definitions.source import SourceTree
 from containerpkg.errors import DefinitionError, UsageError
 
 
@@ -26,13 +28,17 @@ def find_root(start: Path) -> Path:
     )
 
 
-def load_project(start: Path) -> Project:
-    """Load the project that ``start`` lies in.
+def load_project(start: Path, trees: Mapping[str, SourceTree] | None = None) -> Project:
+    """Load the project that ``start`` lies in; ``trees`` are the sources that have been fetched.
 
     Raises :class:`UsageError` if it lies in none, and :class:`DefinitionError` with every problem
     of all its files, their paths relative to the project's folder.
     """
-    reading = read_project(find_root(start))
+    return consistent_project(read_project(find_root(start), trees))
+
+
+def consistent_project(reading: Reading) -> Project:
+    """The project that was read; raises as :func:`load_project` does."""
     problems = (*reading.problems, *find_inconsistencies(reading))
     if problems:
         raise DefinitionError([reading.relative(problem) for problem in problems])
@@ -56,6 +62,7 @@ def _project(reading: Reading) -> Project:
             version=reading.files[name].model.version or settings.version,
             parents=parents[name],
             parent_references=tuple(sorted({edge.reference for edge in uses[name].edges})),
+            tree=reading.trees.get(name),
         )
         for name in graph.build_order(parents)
     )

@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 from containerpkg.definitions.dockerfile import Dockerfile
 from containerpkg.definitions.image import ImageFile
 from containerpkg.definitions.model import Line, Model, Name, Value, Variable, Version, matching
+from containerpkg.definitions.source import SourceTree
 
 Namespace = Annotated[
     str,
@@ -187,6 +188,9 @@ class Image:
 
     parent_references: tuple[str, ...]
     """The references by which its Dockerfile names those parents, sorted."""
+
+    tree: SourceTree | None = None
+    """Its source on this machine; None if it has none, or if that is not fetched."""
 
     @property
     def tag(self) -> str:

@@ -11,6 +11,7 @@ from containerpkg.definitions.dockerfile import Dockerfile, parse_dockerfile
 from containerpkg.definitions.edges import Uses, plan_uses
 from containerpkg.definitions.image import ImageFile
 from containerpkg.definitions.project import ProjectFile
+from containerpkg.definitions.source import Source, SourceTree
 from containerpkg.definitions.text import load_text
 from containerpkg.definitions.yaml import Located, load_located
 from containerpkg.errors import DefinitionError, Problem
@@ -38,6 +39,14 @@ class Reading:
     problems: tuple[Problem, ...]
     """What is wrong with single files, with absolute paths."""
 
+    trees: Mapping[str, SourceTree]
+    """The sources that are on this machine."""
+
+    @property
+    def sources(self) -> dict[str, Source]:
+        """What the images say of their sources."""
+        return {name: file.model.source for name, file in self.files.items() if file.model.source}
+
     @property
     def uses(self) -> dict[str, Uses]:
         """What each image is built from; nothing while the project's registry is unknown."""
@@ -53,8 +62,12 @@ class Reading:
         return replace(problem, path=problem.path.relative_to(self.root))
 
 
-def read_project(root: Path) -> Reading:
-    """Read ``containerpkg.yaml`` and all of ``images/`` below ``root``; raises nothing."""
+def read_project(root: Path, trees: Mapping[str, SourceTree] | None = None) -> Reading:
+    """Read ``containerpkg.yaml`` and all of ``images/`` below ``root``; raises nothing.
+
+    ``trees`` are the sources that have been fetched, whose Dockerfiles are read where images are
+    built from those.
+    """
     problems: list[Problem] = []
     project: Located[ProjectFile] | None = None
     try:
@@ -71,8 +84,13 @@ def read_project(root: Path) -> Reading:
             problems += error.problems
         args = dict(project.model.build.args) if project else {}
         args |= files[name].model.build.args if name in files else {}
+        source = files[name].model.source if name in files else None
         try:
-            dockerfiles[name] = _load_dockerfile(folder, args)
+            if source and source.dockerfile:
+                path = _source_dockerfile(files[name], source.dockerfile, (trees or {}).get(name))
+                dockerfiles[name] = parse_dockerfile(load_text(path), path, args)
+            else:
+                dockerfiles[name] = _load_dockerfile(folder, args)
         except DefinitionError as error:
             problems += error.problems
     return Reading(
@@ -82,6 +100,7 @@ def read_project(root: Path) -> Reading:
         files=files,
         dockerfiles=dockerfiles,
         problems=tuple(problems),
+        trees=trees or {},
     )
 
 
@@ -129,6 +148,31 @@ def _load_image_file(folder: Path) -> Located[ImageFile]:
     if (folder / "image.yml").exists():
         hint = f"rename image.yml to {IMAGE_FILE}"
     raise DefinitionError([Problem(path=path, message="does not exist", hint=hint)])
+
+
+def _source_dockerfile(file: Located[ImageFile], dockerfile: str, tree: SourceTree | None) -> Path:
+    """Where the Dockerfile is that lives in an image's source."""
+    folder = file.path.parent
+    keys = ("source", "dockerfile")
+    for name in DOCKERFILES:
+        if (folder / name).exists():
+            message = f"there is also a {name} in the image's folder"
+            hint = "remove the one that is not meant"
+            raise DefinitionError([file.problem(keys, message, hint=hint)])
+    if tree is None:
+        problem = file.problem(
+            keys,
+            "the source, which has the Dockerfile, has not been fetched yet",
+            hint=f"fetch it: containerpkg lock {folder.name}",
+        )
+        raise DefinitionError([problem])
+    path = tree.folder / dockerfile
+    if not path.resolve().is_relative_to(tree.folder.resolve()):
+        raise DefinitionError([file.problem(keys, f"{dockerfile} leads out of the source")])
+    if not path.is_file():
+        message = f"there is no file {dockerfile} in the source ({tree.ref} of {tree.origin})"
+        raise DefinitionError([file.problem(keys, message)])
+    return path
 
 
 def _load_dockerfile(folder: Path, args: Mapping[str, str]) -> Dockerfile:

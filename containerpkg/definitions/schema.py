@@ -1,4 +1,4 @@
-"""The JSON Schemas of ``containerpkg.yaml`` and ``image.yaml``, generated from the models."""
+"""The JSON Schemas of the definition files and of the lock file, generated from the models."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 from pydantic import BaseModel
 
 from containerpkg.definitions.image import ImageFile
+from containerpkg.definitions.lock import LOCK_FILE, LockFile
 from containerpkg.definitions.project import ProjectFile
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -17,6 +18,7 @@ def json_schemas() -> dict[str, str]:
     return {
         "containerpkg.schema.json": _text(ProjectFile, "containerpkg.yaml"),
         "image.schema.json": _text(ImageFile, "image.yaml"),
+        "lock.schema.json": _text(LockFile, LOCK_FILE),
     }
 
 

@@ -32,11 +32,11 @@ from containerpkg.release.builds import (
     build_secrets,
     plan_image,
 )
-from containerpkg.sources.context import load_context
+from containerpkg.sources.context import load_image_context
 from containerpkg.sources.prepare import prepare
 from containerpkg.store.content import ContentStore, StoredImage, hex_of
 from containerpkg.store.export import write_archive
-from containerpkg.store.records import BuildRecord, Records
+from containerpkg.store.records import BuildRecord, Records, SourceRecord
 
 _WIDEST = 200
 
@@ -170,7 +170,7 @@ class Builder:
             self._progress.finish(task, "failed", error.message.splitlines()[0])
             return BuildOutcome(image=image, status="failed", error=error)
         seconds = time.monotonic() - started
-        if load_context(image.folder, step.context.dockerfile).inputs != step.context.inputs:
+        if load_image_context(image).inputs != step.context.inputs:
             message = f"the files of image '{image.name}' changed while it was built"
             self._progress.finish(task, "failed", message)
             failure = BuildError(message, hint="run the command again")
@@ -183,6 +183,7 @@ class Builder:
                 image_id=image_id,
                 built=datetime.now(UTC),
                 seconds=round(seconds, 1),
+                source=_source(image),
             )
         )
         self._progress.finish(task, "done", f"{image.reference} in {seconds:.1f} s")
@@ -220,6 +221,7 @@ class Builder:
                         image=image.name,
                         executable=image.folder / image.file.prepare,
                         target=prepared,
+                        source=image.tree.folder if image.tree else None,
                         on_line=on_line,
                         anew=step.forced,
                     )
@@ -342,6 +344,12 @@ class Builder:
             write_archive(self._store, {parent.reference: stored}, pipe)
 
         self._engine.load(piped(write))
+
+
+def _source(image: Image) -> SourceRecord | None:
+    if (tree := image.tree) is None:
+        return None
+    return SourceRecord(origin=tree.origin, ref=tree.ref, revision=tree.revision, local=tree.local)
 
 
 def _base(project: Project, image: Image) -> str | None:

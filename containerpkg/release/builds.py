@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -12,7 +12,8 @@ from containerpkg.definitions.consistency import CA_SECRET
 from containerpkg.definitions.project import Image, Project, Secret
 from containerpkg.errors import HostError, UsageError
 from containerpkg.files import sha256_file, sha256_text
-from containerpkg.sources.context import Context, load_context
+from containerpkg.sources.checkout import abbreviated
+from containerpkg.sources.context import Context, load_image_context
 from containerpkg.store.content import ContentStore
 from containerpkg.store.records import BuildRecord, Records
 
@@ -80,7 +81,12 @@ def plan_image(
     context: Context | None = None,
 ) -> BuildStep:
     """The step for one image whose parents (name → image ID) are what they are now."""
-    context = context or load_context(image.folder, image.dockerfile.path.name)
+    if image.file.source and image.tree is None:
+        raise UsageError(
+            f"the source of image '{image.name}' has not been fetched as it is defined now",
+            hint=f"containerpkg build {image.name}",
+        )
+    context = context or load_image_context(image)
     inputs = image_inputs(project, image, context, parents)
     key = sha256_text(json.dumps([_KEY_FORM, sorted(inputs.items())]))
     record = records.build(image.name, key)
@@ -91,7 +97,7 @@ def plan_image(
         return replace(step, reason="asked for by --force", forced=True)
     if record is None:
         last = records.last_build(image.name)
-        return replace(step, reason=_difference(last, inputs) if last else "never built")
+        return replace(step, reason=_difference(last, inputs, image) if last else "never built")
     if store.image(record.image_id) is None:
         return replace(step, reason="not in the store", image_id=record.image_id)
     built = f"{record.built:%Y-%m-%d %H:%M} UTC"
@@ -109,10 +115,32 @@ def image_inputs(
     if platform := os.environ.get("DOCKER_DEFAULT_PLATFORM"):
         inputs["platform"] = platform
     inputs["network"] = image.file.build.network or project.file.build.network
+    inputs |= _source_inputs(image, context)
     if image.file.prepare:
         # .dockerignore may well keep it out of the context.
         digest = context.inputs.get(image.file.prepare) or _executable(image)
         inputs["prepare"] = f"{image.file.prepare} {digest}"
+    return inputs
+
+
+def _source_inputs(image: Image, context: Context) -> dict[str, str]:
+    source, tree = image.file.source, image.tree
+    if source is None or tree is None:
+        return {}
+    inputs = {
+        "source": tree.revision,
+        "source address": tree.origin,
+        "source place": source.place or ".",
+        "version": image.version,  # of which there is a label
+    }
+    if names := context.source_names:
+        inputs["source files"] = names
+    if not tree.local:
+        inputs |= {
+            f"source patch {number} {name}": sha256_file(image.folder / name)
+            for number, name in enumerate(source.patches, 1)
+        }
+        inputs["source submodules"] = str(source.submodules)
     return inputs
 
 
@@ -168,6 +196,8 @@ class _Standing:
         last = self._records.last_build(image.name)
         if last is None:
             return None
+        if image.file.source and image.tree is None:
+            return last.image_id
         parents = {name: self.id(name) or "" for name in image.parents}
         step = plan_image(self._project, image, parents, store=self._store, records=self._records)
         # After a change was taken back, the newest build is not the one that is meant.
@@ -209,14 +239,31 @@ def _executable(image: Image) -> str:
         ) from error
 
 
-def _difference(last: BuildRecord, inputs: Mapping[str, str]) -> str:
+def _follows_from_source(image: Image, *, local: bool) -> Callable[[str], bool]:
+    """Which inputs say nothing more when the source is another; ``local``: the last one was."""
+    assert image.tree
+    assert image.file.source
+    if not (local or image.tree.local):
+        return lambda name: name == "source files"
+    place = f"file {image.file.source.place}" if image.file.source.place else "source "
+    return lambda name: name.startswith(("source ", f"{place}/")) or name == place
+
+
+def _difference(last: BuildRecord, inputs: Mapping[str, str], image: Image) -> str:
     """What is not as it was at the last build, in words."""
-    names = sorted({*last.inputs, *inputs})
+    names = sorted({*last.inputs, *inputs}, key=lambda name: (name != "source", name))
     changed = [name for name in names if last.inputs.get(name) != inputs.get(name)]
     if not changed:
         return "built before in another way"
+    if image.tree and "source" in changed:
+        noise = _follows_from_source(image, local=bool(last.source and last.source.local))
+        changed = [name for name in changed if not noise(name)]
     told = []
     for name in changed[:_TOLD]:
+        if name == "source" and image.tree:
+            what = image.tree.ref.removeprefix("branch ").removeprefix("tag ")
+            told.append(f"source: {what} is now {abbreviated(image.tree.revision)}")
+            continue
         how = "is new" if name not in last.inputs else "changed" if name in inputs else "is gone"
         told.append(f"{name.removeprefix('file ')} {how}")
     more = len(changed) - len(told)

@@ -33,10 +33,12 @@ from containerpkg.process import missing_tool
 from containerpkg.progress import Progress
 from containerpkg.release.building import Builder, BuildOutcome, taken_from_engine
 from containerpkg.release.builds import BuildStep, plan_builds
+from containerpkg.release.opening import FOLDER as SOURCES
 from containerpkg.release.packages import PackagePlanner
 from containerpkg.release.packaging import Packaged, PackagedImage, PackagedRuntime, Packager
 from containerpkg.repository.metadata import PACKAGES, SIGNATURE, publish_metadata
 from containerpkg.repository.repofile import write_repo_file
+from containerpkg.sources.checkout import Sources
 from containerpkg.store.content import ContentStore, Layer, StoredImage
 from containerpkg.store.importer import TASK, import_images
 from containerpkg.store.records import Records
@@ -285,7 +287,16 @@ class Workshop:
                     raise missing_tool(program)
             if signer:
                 signer.prove()
-        return builder.run(steps)
+        outcomes = builder.run(steps)
+        self._sweep_sources(images)
+        return outcomes
+
+    def _sweep_sources(self, images: Sequence[Image]) -> None:
+        """Remove what was fetched of sources for builds before this one."""
+        sources = Sources(self.store.root / SOURCES, tell=self.progress.note)
+        for image in images:
+            if image.tree and not image.tree.local:
+                sources.sweep(image.name, image.tree)
 
     def _import(
         self, outcomes: Sequence[BuildOutcome], engine: Engine, packager: Packager | None

@@ -17,6 +17,7 @@ def prepare(
     image: str,
     executable: Path,
     target: Path,
+    source: Path | None = None,
     on_line: Callable[[str], None],
     anew: bool = False,
     run: process.Run = process.run,
@@ -25,6 +26,7 @@ def prepare(
 
     ``target`` is where the output stays until it is used: a target that is there is complete and
     is not made again, since the output is written beside it and renamed. With ``anew`` it is.
+    ``source`` is where the image's source is, to be read.
 
     Raises :class:`BuildError` if the executable fails; what it wrote is removed then.
     """
@@ -39,7 +41,10 @@ def prepare(
         run(
             [str(executable), str(output)],
             cwd=executable.parent,
-            env={"CONTAINERPKG_IMAGE": image},
+            env={
+                "CONTAINERPKG_IMAGE": image,
+                **({"CONTAINERPKG_SOURCE": str(source)} if source else {}),
+            },
             on_line=on_line,
         )
         output.rename(target)

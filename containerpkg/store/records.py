@@ -25,6 +25,17 @@ class _Record(BaseModel):
 _Kind = TypeVar("_Kind", bound=_Record)
 
 
+class SourceRecord(_Record):
+    """The source that an image was built from."""
+
+    origin: str
+    ref: str
+    """What was asked for, or the folder of a local source."""
+
+    revision: str
+    local: bool
+
+
 class BuildRecord(_Record):
     """One build that succeeded."""
 
@@ -40,6 +51,7 @@ class BuildRecord(_Record):
 
     built: datetime
     seconds: float
+    source: SourceRecord | None = None
 
 
 class PackageRecord(_Record):

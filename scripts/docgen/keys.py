@@ -16,7 +16,7 @@ import annotated_types
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from containerpkg.definitions import image, model, project, service
+from containerpkg.definitions import image, model, project, service, source
 from containerpkg.definitions.model import PATTERN_SENTENCES
 
 DESCRIPTION = {
@@ -171,7 +171,7 @@ def _words(name: str) -> str:
     return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower()
 
 
-_MODULES = (model, project, image, service)
+_MODULES = (model, project, image, service, source)
 
 
 def _aliases() -> dict[str, Any]:

@@ -30,7 +30,10 @@ def pages(docs: Path) -> dict[str, str]:
         found[f"man/{command.page}.1"] = roff.render_command(command, commands)
     for file, root in FILES.items():
         page = load_page(file, root)
-        example = (docs / "examples" / file).read_text()
+        # Of keys that exclude each other, each file has one.
+        names = (docs / "examples").glob(f"{file.removesuffix('.yaml')}*.yaml")
+        examples = sorted(names, key=lambda path: (path.name != file, path.name))
+        example = "---\n".join(path.read_text() for path in examples)
         found[f"reference/{file}.md"] = markdown.render_keys(page, example)
         found[f"man/{_MANUALS[file]}.5"] = roff.render_keys(page, _MANUALS[file], example)
     return found

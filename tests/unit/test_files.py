@@ -128,6 +128,23 @@ class TestLock:
             with pytest.raises(ValueError, match="x"), files.locked(tmp_path / "l", what="it"):
                 raise ValueError("x")
 
+    def test_who_waits_gets_the_lock_when_it_is_free(self, tmp_path: Path) -> None:
+        path = tmp_path / "l"
+        order: list[str] = []
+
+        def wait() -> None:
+            with files.locked(path, what="it", wait=True):
+                order.append("second")
+
+        with files.locked(path, what="it"):
+            thread = threading.Thread(target=wait)
+            thread.start()
+            with pytest.raises(LockedError), files.locked(path, what="it"):
+                pytest.fail("two have the lock")
+            order.append("first")
+        thread.join()
+        assert order == ["first", "second"]
+
     def test_a_child_does_not_inherit_the_lock(self, tmp_path: Path) -> None:
         with files.locked(tmp_path / "l", what="it"):
             child = subprocess.Popen(["sleep", "600"])

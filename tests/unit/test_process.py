@@ -28,9 +28,10 @@ def python(script: str) -> list[str]:
 def test_output_is_returned_and_the_environment_laid_over(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KEPT", "kept")
     monkeypatch.setenv("CHANGED", "old")
-    script = 'cat; echo "$KEPT $CHANGED $PWD"; echo warning >&2'
-    result = run(shell(script), env={"CHANGED": "new"}, cwd=Path("/"))
-    assert result == Result(stdout="kept new /\n")
+    monkeypatch.setenv("GONE", "x")
+    script = 'cat; echo "$KEPT $CHANGED ${GONE-none} $PWD"; echo warning >&2'
+    result = run(shell(script), env={"CHANGED": "new", "GONE": None}, cwd=Path("/"))
+    assert result == Result(stdout="kept new none /\n")
     assert os.environ["CHANGED"] == "old"
 
 

@@ -49,9 +49,9 @@ def raising(statement: str, *arguments: str) -> tuple[str, ...]:
     script = (
         "import errno, os, signal, sys\n"
         "from containerpkg import errors, process\n"
-        "from containerpkg.definitions import load\n"
-        f"def load_project(_):\n    {statement}\n"
-        "load.load_project = load_project\n"
+        "from containerpkg.release import opening\n"
+        f"def open_project(*_, **__):\n    {statement}\n"
+        "opening.open_project = open_project\n"
         f"sys.argv = {['containerpkg', *arguments]!r}\n"
         "from containerpkg.cli import main\nmain()\n"
     )
@@ -329,6 +329,21 @@ def test_a_second_run_is_told_of_the_first(make_project_at: Path) -> None:
             ["make", "--target", "el9-dcoker"],
             "there is no target 'el9-dcoker'",
             "did you mean 'el9-docker'?",
+        ),
+        (
+            ["build", "--source", "shop"],
+            "--source shop: must be NAME=PATH",
+            "--source shop=../shop",
+        ),
+        (
+            ["make", "--source", "shop=.", "--locked"],
+            "--locked does not go with --source",
+            "leave one of them away",
+        ),
+        (
+            ["make", "--no-build", "--locked"],
+            "--no-build does not go with --source or --locked",
+            "leave --no-build away to build the images",
         ),
     ],
 )

@@ -197,7 +197,7 @@ def test_a_stage_of_the_child_hides_what_onbuild_names(make_project: MakeProject
          ["containerpkg.yaml: vendor: is missing (add 'vendor: …')",
           "images/a/Dockerfile:1: FROM takes IMAGE or IMAGE AS NAME",
           "images/a/image.yaml:3: x: is not a known key (known here: build, description, license, neighbours, "
-          "package, packaged, payload, prepare, services, summary, url, users, version)",
+          "package, packaged, payload, prepare, services, source, summary, url, users, version)",
           "images/b/image.yaml:3: prepare: there is no file no in the image's folder"]),
     ],
 )  # fmt: skip

@@ -41,6 +41,13 @@ def test_it_runs_in_its_folder_with_an_empty_output_folder(tmp_path: Path, targe
     assert list(target.parent.iterdir()) == [target]
 
 
+def test_it_is_told_where_the_source_is(tmp_path: Path, target: Path) -> None:
+    script = step(tmp_path, '#!/bin/sh\necho "$CONTAINERPKG_SOURCE"\n')
+    lines: list[str] = []
+    prepare(image="x", executable=script, target=target, source=tmp_path, on_line=lines.append)
+    assert lines == [str(tmp_path)]
+
+
 def test_a_complete_output_is_taken_and_not_made_again(tmp_path: Path, target: Path) -> None:
     script = step(tmp_path, '#!/bin/sh\necho >>"$1/file"; echo ran >>count\n')
     lines: list[str] = []

@@ -290,7 +290,13 @@ def _add(tar: tarfile.TarFile, entry: Entry, more: str = "") -> None:
     """Add a file; ``more`` is what it gets at its end."""
     info = tarfile.TarInfo(entry.name)
     info.mode = stat.S_IMODE(entry.mode)
-    if stat.S_ISDIR(entry.mode):
+    if more:
+        # A backslash at the very end would take the next line into its instruction. A link becomes
+        # the file that it leads to.
+        whole = _read(entry.path).rstrip().removesuffix(b"\\") + b"\n" + more.encode()
+        info.size, info.mode = len(whole), _PLAIN
+        tar.addfile(info, io.BytesIO(whole))
+    elif stat.S_ISDIR(entry.mode):
         info.type = tarfile.DIRTYPE
         tar.addfile(info)
     elif stat.S_ISLNK(entry.mode):
@@ -304,10 +310,11 @@ def _add(tar: tarfile.TarFile, entry: Entry, more: str = "") -> None:
             raise _unreadable(error) from error
         with content:
             info.size = os.fstat(content.fileno()).st_size
-            if not more:
-                tar.addfile(info, content)
-                return
-            # A backslash at the very end would take the next line into its instruction.
-            whole = content.read().rstrip().removesuffix(b"\\") + b"\n" + more.encode()
-            info.size = len(whole)
-            tar.addfile(info, io.BytesIO(whole))
+            tar.addfile(info, content)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise _unreadable(error) from error

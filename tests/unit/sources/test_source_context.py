@@ -197,6 +197,17 @@ def test_a_dockerfile_that_cannot_be_read(
         assert caught.value.problems[0].path == tmp_path / "tree/Dockerfile"
 
 
+def test_a_dockerfile_that_is_a_link(make_project: Make, tmp_path: Path) -> None:
+    root = make_project({"images/shop/image.yaml": IMAGE % "dockerfile: Dockerfile"})
+    found = tree(tmp_path / "tree", {"docker/main": "FROM scratch\n"})
+    (tmp_path / "tree/Dockerfile").symlink_to("docker/main")
+    assert held(load_image_context(load(root, found))) == {
+        "Dockerfile": f"FROM scratch\n{LABEL.replace('3.19.0~rc1', '1.0')}",
+        "docker": "",
+        "docker/main": "FROM scratch\n",
+    }
+
+
 def test_an_ignore_file_that_leads_out_is_not_read(make_project: Make, tmp_path: Path) -> None:
     root = make_project({"images/shop/image.yaml": IMAGE % "dockerfile: Dockerfile"})
     (tmp_path / "outside").write_text("lib\n")

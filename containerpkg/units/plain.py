@@ -28,6 +28,8 @@ HOST = "/usr/libexec/containerpkg/containerpkg-host"
 DOCKER_PULL = (20, 10)
 """The docker that came with ``--pull=never``."""
 
+_TYPE_EXEC = 240
+
 # What podman makes writable in a container whose root is not; docker does it when it is told.
 _SCRATCH = ("/run", "/tmp", "/var/tmp")  # noqa: S108 - inside the container
 
@@ -159,6 +161,8 @@ def _values(image: str, name: str, service: Service, engine: Podman | Docker) ->
         "command": words(service.command),
         "networks": [systemd.names([network]) for network in service.networks],
         "health": service.health is not None,
+        # Type=exec: what comes after the start waits until the credentials are there.
+        "exec": isinstance(engine, Docker) and engine.systemd >= _TYPE_EXEC,
         "hardening": hardening(engine.systemd) if isinstance(engine, Docker) else [],
     }
 

@@ -10,7 +10,11 @@ SYSTEM = "/usr/lib/systemd/system/"
 
 
 def units(
-    flavour: Flavour, services: dict[str, dict[str, object]], *, engine: Version | None = None
+    flavour: Flavour,
+    services: dict[str, dict[str, object]],
+    *,
+    engine: Version | None = None,
+    systemd: int = 252,
 ) -> dict[str, str]:
     made = render_units(
         "redis",
@@ -23,7 +27,7 @@ def units(
         tag="1.0",
         digest=f"sha256:{64 * 'a'}",
         image_id=f"sha256:{64 * 'b'}",
-        systemd=252,
+        systemd=systemd,
     )
     # The digests short, for the eye.
     return {
@@ -137,7 +141,7 @@ RequiresMountsFor="/srv/dumps"
 
 [Service]
 # Docker stays in front: its status is the container's.
-Type=simple
+Type=exec
 SyslogIdentifier=%N
 # What runs: this content and no other.
 Environment=CONTAINERPKG_IMAGE=quay.io/foreman/redis:sha256-aaa*
@@ -431,6 +435,12 @@ def test_an_older_systemd_gets_what_it_knows() -> None:
         "ProtectProc",
         "RestrictSUIDSGID",
     }
+
+
+@pytest.mark.parametrize(("systemd", "kind"), [(219, "simple"), (239, "simple"), (240, "exec")])
+def test_docker_is_waited_for_where_systemd_can(systemd: int, kind: str) -> None:
+    text = units("docker", {"redis": FULL}, systemd=systemd)[f"{SYSTEM}redis.service"]
+    assert f"\nType={kind}\n" in text
 
 
 def test_a_service_without_a_check_is_started_when_its_container_is() -> None:

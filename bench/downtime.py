@@ -44,6 +44,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from tests.site.host import Host, new_host  # noqa: E402 - the path comes first
+from tests.site.transactions import dnf  # noqa: E402
 from tests.site.tree import TRIXIE, cache_folder, ready  # noqa: E402
 
 TARGETS = ("el9", "el9-podman", "el9-docker")
@@ -165,12 +166,7 @@ class Site:
 
     def dnf(self, *arguments: str) -> None:
         """A transaction, and all that follows from it."""
-        self.host.run("dnf", "--assumeyes", "--refresh", *arguments)
-        state = ("systemctl", "is-active", "containerpkg-sync")
-        over = {"inactive", "failed"}
-        self.host.wait_for(
-            lambda: self.host.run(*state, check=False).stdout.strip() in over, "end of it", 300
-        )
+        dnf(self.host, *arguments)
 
     def systemctl(self, *arguments: str) -> None:
         """Run systemctl; it has to succeed."""

@@ -14,12 +14,25 @@ from containerpkg_host.layout import Layout, find_layout, load_layouts
 
 # What else a verb needs it imports itself: while a unit waits for one, its service is down.
 
+_EXAMPLES = """\
+examples:
+  containerpkg-host check          does every unit find its image, without network?
+  containerpkg-host retry foreman  try the version again that foreman was rolled back from
+
+exit status: 0 done, 1 look at it, 2 usage, 7 damaged image, 8 engine, 10 this host
+"""
+
 _DESCRIPTION = "What containerpkg does on a host; containerpkg-host(8) is its manual."
 
 
 def main(arguments: Optional[List[str]] = None, host: Optional[Host] = None) -> int:
     """Run one verb; its exit status."""
-    parser = argparse.ArgumentParser(prog="containerpkg-host", description=_DESCRIPTION)
+    parser = argparse.ArgumentParser(
+        prog="containerpkg-host",
+        description=_DESCRIPTION,
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     verbs = parser.add_subparsers(dest="verb", metavar="VERB")
     check = verbs.add_parser("check", help="prove that every unit's image is here, without network")
     check.add_argument("--json", action="store_true", help="print the findings for a program")

@@ -11,18 +11,12 @@ from pathlib import Path
 import pytest
 
 from tests.site.host import Host, new_host
+from tests.site.transactions import use_repository
 from tests.site.tree import TRIXIE, cache_folder, ready
 from tests.site.versions import Versions, make_versions
 from tests.trust import made_keys
 
 _ROOT = Path(__file__).parents[2]
-
-_REPO_FILE = """\
-[containerpkg]
-name=Container packages
-baseurl=file:///srv/repo
-gpgcheck=0
-"""
 
 
 @pytest.fixture(scope="session")
@@ -69,7 +63,7 @@ def site(tree: Path, repository: Path) -> Iterator[Host]:
     """A fresh host, up and running, whose dnf knows the repository and nothing else."""
     with new_host(tree, cache_folder(), binds={repository: "/srv/repo"}) as host:
         host.boot()
-        host.path("/etc/yum.repos.d/containerpkg.repo").write_text(_REPO_FILE)
+        use_repository(host)
         yield host
 
 

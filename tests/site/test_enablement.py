@@ -11,9 +11,8 @@ from containerpkg.repository.metadata import PACKAGES, publish_metadata
 from containerpkg.store.content import ContentStore
 from tests.site.host import Host, new_host
 from tests.site.probe import build_packages, build_runtime, store_image
+from tests.site.transactions import use_repository
 from tests.site.tree import cache_folder
-
-_REPO_FILE = "[containerpkg]\nname=c\nbaseurl=file:///srv/repo\ngpgcheck=0\n"
 
 _SERVICE: dict[str, object] = {
     "command": ["sh", "-c", "trap exit TERM; sleep 9999 & wait"],
@@ -86,7 +85,7 @@ def test_enable_go_back_and_what_stays(tree: Path, tmp_path: Path, target: str) 
     publish_metadata(repository)
     with new_host(tree, cache_folder(), binds={repository: "/srv/repo"}) as host:
         host.boot()
-        host.path("/etc/yum.repos.d/containerpkg.repo").write_text(_REPO_FILE)
+        use_repository(host)
         host.run("systemctl", "start", "docker" if engine == "docker" else "multi-user.target")
         assert _dnf(host, "install", "probe-container-1.0-1.1.*") == "1.1"
         assert _systemctl(host, "mask")[0] == 0

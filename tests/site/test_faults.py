@@ -19,16 +19,10 @@ from containerpkg.repository.metadata import PACKAGES, publish_metadata
 from containerpkg.store.content import ContentStore, StoredImage
 from tests.site.host import Host, new_host
 from tests.site.probe import build_packages, build_runtime, store_image
+from tests.site.transactions import settle, use_repository
 from tests.site.tree import cache_folder
 
 _BALLAST = 128 << 20
-
-_REPO_FILE = """\
-[containerpkg]
-name=Container packages
-baseurl=file:///srv/repo
-gpgcheck=0
-"""
 
 _SERVICE: Mapping[str, object] = {
     "command": ["sh", "-c", "trap 'exit 0' TERM; sleep 9999 & wait"],
@@ -162,12 +156,7 @@ class Site:
 
     def settle(self) -> None:
         """Wait for what follows from a transaction or a boot."""
-
-        def idle() -> bool:
-            argv = ["systemctl", "is-active", "containerpkg-sync"]
-            return self.host.run(*argv, check=False).stdout.strip() in {"inactive", "failed"}
-
-        self.host.wait_for(idle, "end of containerpkg-sync")
+        settle(self.host)
 
     def start(self, *services: str) -> tuple[int, str]:
         """The status of the start, and what the journal has of the loader and of the services."""
@@ -324,7 +313,7 @@ def site(tree: Path, channel: Channel) -> Iterator[Site]:
     binds = {channel.repository: "/srv/repo", channel.update: "/srv/update"}
     with new_host(tree, cache_folder(), binds=binds) as host:
         host.boot()
-        host.path("/etc/yum.repos.d/containerpkg.repo").write_text(_REPO_FILE)
+        use_repository(host)
         if channel.flavour == DOCKER:
             host.run("systemctl", "enable", "--now", "docker")
         yield Site(host=host, flavour=channel.flavour, stored=channel.stored)

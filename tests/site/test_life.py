@@ -13,6 +13,7 @@ import pytest
 
 from tests.site.host import Host, new_host
 from tests.site.services import SERVICES, Service
+from tests.site.transactions import dnf, settle
 from tests.site.tree import cache_folder
 from tests.site.versions import CHANNEL, MARK, TARGETS, Versions
 
@@ -39,9 +40,6 @@ _NOT_OURS = (
 """What engines, dnf, systemd and this test keep for themselves."""
 
 
-_IDLE = {"inactive", "failed", "unknown"}
-
-
 @dataclass(frozen=True)
 class Site:
     """A host with a channel of one target, and what an administrator does there."""
@@ -65,17 +63,11 @@ class Site:
 
     def dnf(self, *arguments: str) -> str:
         """A transaction, and all that follows from it; what dnf printed."""
-        done = self.host.run("dnf", "--assumeyes", "--refresh", *arguments)
-        self.settle()
-        return done.stdout + done.stderr
+        return dnf(self.host, *arguments)
 
     def settle(self) -> None:
         """Wait for what a transaction, or the start of the host, has begun."""
-
-        def idle() -> bool:
-            return self.systemctl("is-active", "containerpkg-sync") in _IDLE
-
-        self.host.wait_for(idle, "end of what dnf began", 240)
+        settle(self.host)
 
     def systemctl(self, *arguments: str) -> str:
         """What systemctl prints, whatever its status is."""

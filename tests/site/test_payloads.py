@@ -13,15 +13,8 @@ from containerpkg.repository.metadata import PACKAGES, publish_metadata
 from containerpkg.store.content import ContentStore
 from tests.site.host import Host, new_host
 from tests.site.probe import build_packages, build_runtime, store_image
+from tests.site.transactions import dnf, use_repository
 from tests.site.tree import cache_folder
-
-_REPO_FILE = """\
-[containerpkg]
-name=Container packages
-baseurl=file:///srv/repo
-gpgcheck=0
-metadata_expire=0
-"""
 
 _SERVICE: Mapping[str, object] = {
     "command": ["sh", "-c", 'trap exit TERM; echo "$NAME" >>/data/started; sleep 9999 & wait'],
@@ -66,14 +59,7 @@ class Site:
 
     def dnf(self, *arguments: str) -> None:
         """A transaction, and all that follows from it."""
-        self.host.run("dnf", "--assumeyes", "--refresh", *arguments)
-
-        def idle() -> bool:
-            argv = ["systemctl", "is-active", "containerpkg-sync"]
-            state = self.host.run(*argv, check=False).stdout.strip()
-            return state in {"inactive", "failed", "unknown"}
-
-        self.host.wait_for(idle, "the end of containerpkg-sync", 120)
+        dnf(self.host, *arguments)
 
     def started(self) -> list[str]:
         """The names of the images that the service was started with, one after another."""
@@ -98,7 +84,7 @@ def site(tree: Path, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator
     build_runtime(tmp_path, repository / PACKAGES)
     with new_host(tree, cache_folder(), binds={repository: "/srv/repo"}) as host:
         host.boot()
-        host.path("/etc/yum.repos.d/containerpkg.repo").write_text(_REPO_FILE)
+        use_repository(host)
         store = ContentStore(tmp_path / "store", Layers())
         site = Site(host=host, folder=tmp_path, target=request.param, store=store)
         if site.engine == "docker":

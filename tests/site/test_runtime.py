@@ -14,15 +14,8 @@ from containerpkg.repository.metadata import PACKAGES, publish_metadata
 from containerpkg.store.content import ContentStore, StoredImage
 from tests.site.host import Host, new_host
 from tests.site.probe import REPOSITORY, build_packages, build_runtime, store_image
+from tests.site.transactions import dnf, settle, use_repository
 from tests.site.tree import cache_folder
-
-_REPO_FILE = """\
-[containerpkg]
-name=Container packages
-baseurl=file:///srv/repo
-gpgcheck=0
-metadata_expire=0
-"""
 
 _SERVICE: Mapping[str, object] = {
     "command": ["sh", "-c", 'trap exit TERM; echo "$NAME" >>/data/started; sleep 9999 & wait'],
@@ -69,23 +62,8 @@ def offline(tree: Path, channel: Channel) -> Iterator[Host]:
     channel.repository.mkdir(exist_ok=True)
     with new_host(tree, cache_folder(), binds={channel.repository: "/srv/repo"}) as host:
         host.boot()
-        host.path("/etc/yum.repos.d/containerpkg.repo").write_text(_REPO_FILE)
+        use_repository(host)
         yield host
-
-
-def _dnf(host: Host, *arguments: str) -> str:
-    """A transaction, and all that follows from it."""
-    printed = host.run("dnf", "--assumeyes", *arguments).stdout
-    _settled(host)
-    return printed
-
-
-def _settled(host: Host) -> None:
-    def idle() -> bool:
-        state = host.run("systemctl", "is-active", "containerpkg-sync", check=False).stdout
-        return state.strip() in {"inactive", "failed", "unknown"}
-
-    host.wait_for(idle, "the end of containerpkg-sync", 120)
 
 
 def _running(host: Host) -> str:
@@ -122,7 +100,7 @@ def test_a_service_from_install_to_removal_with_an_update_that_fails(
 ) -> None:
     host = offline
     first = channel.publish("1", "first")
-    _dnf(host, "install", "probe-container")
+    dnf(host, "install", "probe-container")
     assert host.run("rpm", "--verify", "containerpkg-runtime", "probe-container").stdout == ""
     # No daemon-reload: the trigger did it.
     host.run("systemctl", "start", "probe")
@@ -140,7 +118,7 @@ def test_a_service_from_install_to_removal_with_an_update_that_fails(
 
     # An update restarts what runs, and the image before goes.
     second = channel.publish("2", "second")
-    _dnf(host, "upgrade")
+    dnf(host, "upgrade")
     assert _running(host) == second.manifest.digest
     assert _started(host) == ["first", "second"]
     assert _images(host) == {second.manifest.digest}
@@ -149,7 +127,7 @@ def test_a_service_from_install_to_removal_with_an_update_that_fails(
 
     # An image that does not become healthy: the one before is put back, and it is said.
     bad = channel.publish("3", "bad")
-    _dnf(host, "upgrade")
+    dnf(host, "upgrade")
     assert _running(host) == second.manifest.digest
     assert host.run("systemctl", "is-active", "probe").stdout == "active\n"
     assert _started(host)[:3] == ["first", "second", "bad"]
@@ -171,24 +149,24 @@ def test_a_service_from_install_to_removal_with_an_update_that_fails(
 
     # It stays so over a restart of the host, and another run changes nothing.
     host.reboot()
-    _settled(host)
+    settle(host)
     assert _running(host) == second.manifest.digest
     host.run("systemctl", "start", "containerpkg-sync")
     assert _running(host) == second.manifest.digest
 
     # A downgrade needs nothing that is not here; then the next update takes the hold away.
-    _dnf(host, "downgrade", "probe-container")
+    dnf(host, "downgrade", "probe-container")
     assert _running(host) == second.manifest.digest
     assert _check(host)[0] == 0
     fourth = channel.publish("4", "fourth")
-    _dnf(host, "upgrade")
+    dnf(host, "upgrade")
     assert _running(host) == fourth.manifest.digest
     assert _images(host) == {fourth.manifest.digest}
     assert _layers(host) == _layers_of(second) | _layers_of(fourth)
     assert not host.path("/etc/containers/systemd/probe.container.d").exists()
 
     # Removed while it runs.
-    _dnf(host, "remove", "probe-container")
+    dnf(host, "remove", "probe-container")
     assert host.run("podman", "ps", "--all", "--quiet").stdout == ""
     assert _images(host) == set()
     assert host.run("podman", "volume", "ls", "--quiet").stdout == "probe-data\n"
@@ -208,7 +186,7 @@ def test_a_damaged_blob_stops_the_start_until_it_is_repaired(
 ) -> None:
     host = offline
     stored = channel.publish("1", "first")
-    _dnf(host, "install", "probe-container")
+    dnf(host, "install", "probe-container")
     blob = stored.layers[-1].blob.digest
     path = f"/usr/share/containerpkg/blobs/sha256/{blob[7:]}"
     host.run("sh", "-c", f"printf x | dd of={path} bs=1 seek=1000 conv=notrunc")
@@ -223,7 +201,7 @@ def test_a_damaged_blob_stops_the_start_until_it_is_repaired(
 
     host.run("rm", path)
     assert host.run("containerpkg-host", "verify", "probe", check=False).returncode == 7
-    _dnf(host, "reinstall", package)
+    dnf(host, "reinstall", package)
     host.run("systemctl", "start", "probe")
     assert _running(host) == stored.manifest.digest
 
@@ -247,7 +225,7 @@ def test_nothing_happens_in_a_chroot_and_the_first_boot_makes_it_good(
     host.run("umount", "--recursive", "/srv/root")
 
     host.reboot()
-    _settled(host)
+    settle(host)
     assert host.run("systemctl", "is-system-running").stdout == "running\n"
     assert _running(host) == stored.manifest.digest
 
@@ -265,7 +243,7 @@ def test_a_transaction_that_is_cut_off_is_ended_by_the_next(
 ) -> None:
     host = offline
     first = channel.publish("1", "first")
-    _dnf(host, "install", "probe-container")
+    dnf(host, "install", "probe-container")
     host.run("systemctl", "start", "probe")
     second = channel.publish("2", "second")
     upgrade = f"(sh -c '{_KILLER}') & exec dnf --assumeyes upgrade"
@@ -276,10 +254,10 @@ def test_a_transaction_that_is_cut_off_is_ended_by_the_next(
     host.run("sync")
     host.kill()
     host.boot()
-    _settled(host)
+    settle(host)
     # As the documentation says: rpm may have noted the new version and not that the old one went.
-    _dnf(host, "upgrade")
-    _dnf(host, "remove", "--duplicates")
+    dnf(host, "upgrade")
+    dnf(host, "remove", "--duplicates")
     assert host.run("systemctl", "is-active", "probe").stdout == "active\n"
     assert _running(host) == second.manifest.digest
     assert _images(host) == {second.manifest.digest}
@@ -295,7 +273,7 @@ def test_what_comes_at_the_last_moment_of_a_run_is_not_lost(
 ) -> None:
     host = offline
     channel.publish("1", "first")
-    _dnf(host, "install", "probe-container")
+    dnf(host, "install", "probe-container")
     host.run("systemctl", "start", "probe")
     # A run that has nothing more to look at and has not ended yet.
     program = "/usr/libexec/containerpkg/containerpkg-host sync"
@@ -336,7 +314,7 @@ def test_removal_where_no_run_has_ever_been(offline: Host, channel: Channel) -> 
 def test_power_cut_while_a_new_version_is_tried(offline: Host, channel: Channel) -> None:
     host = offline
     first = channel.publish("1", "first")
-    _dnf(host, "install", "probe-container")
+    dnf(host, "install", "probe-container")
     host.run("systemctl", "start", "probe")
     bad = channel.publish("2", "bad")
     host.run("dnf", "--assumeyes", "upgrade")
@@ -344,7 +322,7 @@ def test_power_cut_while_a_new_version_is_tried(offline: Host, channel: Channel)
     host.run("sync")
     host.kill()
     host.boot()
-    _settled(host)
+    settle(host)
     assert _running(host) == first.manifest.digest
     assert _check(host)[1]["rollbacks"] == [
         {

@@ -18,6 +18,7 @@ from containerpkg.packages import rpmbuild
 from containerpkg.packages.plan import SHARED_TIME, PackageFile, PackagePlan
 from containerpkg.packages.version import Nevra
 from tests.site.host import Host, HostError, new_host
+from tests.site.transactions import dnf, use_repository
 from tests.site.tree import cache_folder
 
 SOURCE = Path(__file__).resolve().parents[2]
@@ -124,18 +125,8 @@ def counting(tree: Path, releases: Releases) -> Iterator[Host]:
     """A fresh host whose dnf knows both versions."""
     with new_host(tree, cache_folder(), binds={releases.repository: "/srv/repo"}) as host:
         host.boot()
-        host.path("/etc/yum.repos.d/counting.repo").write_text(
-            "[counting]\nname=Counting\nbaseurl=file:///srv/repo\ngpgcheck=0\n"
-        )
+        use_repository(host)
         yield host
-
-
-def dnf(host: Host, *arguments: str) -> str:
-    """A transaction and what follows from it."""
-    out = host.run("dnf", "--assumeyes", *arguments).stdout
-    state = ["systemctl", "show", "--property=ActiveState", "containerpkg-sync"]
-    host.wait_for(lambda: "activating" not in host.run(*state).stdout, "end of what dnf began", 120)
-    return out
 
 
 def installed(host: Host) -> set[str]:

@@ -130,7 +130,8 @@ class Site:
     def loads(self) -> int:
         """How often the engine has copied an image to its storage."""
         if self.flavour == DOCKER:
-            argv = ["docker", "events", "--since=1h", "--until=0s", "--filter=event=load"]
+            # Docker cuts the end off to whole seconds, so "now" would leave out this one's events.
+            argv = ["docker", "events", "--since=1h", "--until=-1s", "--filter=event=load"]
             return len(self.host.run(*argv).stdout.splitlines())
         argv = ["podman", "events", "--stream=false", "--since=1h", "--filter=event=pull"]
         names = self.host.run(*argv, "--format={{.Name}}").stdout.splitlines()
@@ -333,7 +334,7 @@ def test_blobs_that_are_not_what_they_should_be(site: Site) -> None:
         site.host.run("sh", "-c", fault.format(path))
         status, said = site.start()
         assert status == 1
-        assert f"blob {digest[:19]} of package {package} {how}" in said
+        assert f"blob {digest[:19]} of package {package} {how}" in said, said
         assert f"repair it with 'dnf reinstall {package}'" in said
         assert site.images() == set()
         assert site.ballasts() == {}
